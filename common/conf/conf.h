@@ -1,0 +1,78 @@
+/*
+ * The configuration: one YAML file, every key in options.def.
+ *
+ * The master reads and checks the file; workers get the effective configuration, printed, in a
+ * sealed memory file (they never open the file itself). conf_print() parses back to itself.
+ */
+#ifndef MHA_CONF_CONF_H
+#define MHA_CONF_CONF_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+
+#define CONF_MEMBERS_MAX 9
+#define CONF_PAIRS_MAX	 64
+#define CONF_LINES_MAX	 64
+#define CONF_PAIR_SIZE	 256
+
+enum protection_mode { PROTECTION_MAX_PROTECTION };
+enum stop_policy { STOP_LEAVE, STOP_HANDOVER };
+enum fence_mode { FENCE_MODE_AUTOMATIC, FENCE_MODE_REQUIRED, FENCE_MODE_OFF };
+enum member_kind { MEMBER_DATA = 1, MEMBER_WITNESS = 2 };
+
+struct conf_pair {
+	char name[64];
+	char value[CONF_PAIR_SIZE];
+};
+
+struct conf_member {
+#define MEMBER_TEXT(key, field, size, ...) char field[size];
+#define MEMBER_WORD(key, field, ...)	   int field;
+#define MEMBER_NUMBER(key, field, ...)	   uint64_t field;
+#include "conf/options.def"
+};
+
+struct conf {
+#define TEXT(key, field, size, ...) char field[size];
+#define WORD(key, field, ...)	    int field; /* enum named by the row */
+#define NUMBER(key, field, ...)	    uint64_t field;
+#define PAIRS(key, field, ...)                                                                     \
+	unsigned field##_count;                                                                    \
+	struct conf_pair field[CONF_PAIRS_MAX];
+#define LINES(key, field, ...)                                                                     \
+	unsigned field##_count;                                                                    \
+	char field[CONF_LINES_MAX][CONF_PAIR_SIZE];
+#include "conf/options.def"
+	unsigned member_count;
+	struct conf_member members[CONF_MEMBERS_MAX];
+	unsigned self; /* index of node.name in members */
+};
+
+/* Read and check. Errors name file, line, key and reason. `conf` is valid only on success. */
+MUST_CHECK int conf_read(struct conf *conf, const char *path, struct err *why);
+/* The same from an open file (position 0); `name` stands in errors. */
+MUST_CHECK int conf_read_fd(struct conf *conf, int fd, const char *name, struct err *why);
+
+/* Print effective values as YAML that conf_read() accepts. */
+MUST_CHECK int conf_print(const struct conf *conf, FILE *to, struct err *why);
+
+/*
+ * Compare a newly read configuration with the running one. Returns 0 when everything that
+ * changed takes effect on reload; ERR_REFUSED names the first key that needs a restart.
+ */
+MUST_CHECK int conf_reload_check(const struct conf *running, const struct conf *fresh,
+				 struct err *why);
+
+/* This node's row. */
+const struct conf_member *conf_self(const struct conf *conf);
+/* NULL when no member has that id. */
+const struct conf_member *conf_member_by_id(const struct conf *conf, uint64_t id);
+/* A 64-bit digest of cluster.id, never 0: what goes into messages and log entries. */
+uint64_t conf_cluster_digest(const struct conf *conf);
+/* k after the default is resolved: half of the data nodes, rounded down, at least 1 if there are two. */
+unsigned conf_sync_need(const struct conf *conf);
+
+#endif

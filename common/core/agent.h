@@ -1,0 +1,237 @@
+/*
+ * The whole decision of one member, as a pure function: events in, effects out. The daemon
+ * (procs/consensus) and the simulator (tests/sim) run the same objects.
+ *
+ *   shell: something happened -> agent_step(agent, event, effects) -> shell performs effects
+ *
+ * No I/O, no clock, no heap. Times are the node's own CLOCK_BOOTTIME in ns and never go back.
+ */
+#ifndef MHA_CORE_AGENT_H
+#define MHA_CORE_AGENT_H
+
+#include "core/candidate.h"
+#include "core/cluster.h"
+#include "core/order.h"
+
+/* What the node's own configuration says. */
+struct agent_config {
+	node_id self;
+	uint64_t cluster_id;
+	uint8_t node_total;
+	struct node nodes[NODES_MAX];
+	uint64_t election_ns;  /* T */
+	uint64_t heartbeat_ns; /* H */
+	uint8_t sync_need;     /* k: how many standbys must flush before a commit is acknowledged */
+	/*
+	 * Planted bugs, a set of enum agent_bug bits; honoured only by the objects compiled with
+	 * MHA_PLANT_BUGS, which nothing but the simulator's own test links.
+	 */
+	uint32_t bugs;
+};
+
+/* What Raft says, given with every event. */
+struct raft_view {
+	bool leader;	/* this member leads `term` */
+	bool ready;	/* leader, and an entry of its own term is committed and applied */
+	uint64_t term;
+	node_id leader_id;	 /* NODE_NONE: not known */
+	uint64_t lease_until_ns; /* 0: no lease. Only ever set on the leader */
+};
+
+enum fence_state { FENCE_NONE = 0, FENCE_CLOSED, FENCE_OPEN };
+
+enum agent_event_kind {
+	EV_TICK = 1,	     /* time passed; at least every H */
+	EV_RAFT,	     /* role, term, readiness or lease changed */
+	EV_APPLIED,	     /* a committed entry, in log order */
+	EV_RESTORED,	     /* the replicated state was replaced by a snapshot */
+	EV_PROPOSAL_LOST,    /* the outstanding proposal will not be applied under this leadership */
+	EV_TRANSFER_OVER,    /* the outstanding transfer ended, either way */
+	EV_LOCAL_FACTS,	     /* from this node's dbmon; node, seq, job, serving are filled in here */
+	EV_PEER_FACTS,	     /* from another agent */
+	EV_SURVEY,	     /* the leader asks for a promise and a position */
+	EV_ANSWER,	     /* a node's answer to this leader's survey */
+	EV_ORDER_RESULT,     /* an executor is done with an order */
+	EV_EXECUTOR_RESET,   /* an executor was restarted: its outstanding order is lost */
+	EV_FENCE,	     /* vip reports its state */
+	EV_JOB,		     /* dbctl reports what it does to the data directory */
+};
+
+struct survey_request {
+	node_id from;
+	uint64_t term;
+	uint64_t epoch; /* the promise asked for */
+};
+
+struct survey_reply {
+	uint64_t term;	/* echoed */
+	uint64_t epoch; /* echoed */
+	struct facts facts;
+};
+
+struct agent_event {
+	uint8_t kind; /* enum agent_event_kind */
+	uint64_t now_ns;
+	uint64_t wall_ms; /* for decision records only */
+	struct raft_view raft;
+	union {
+		struct entry applied;
+		const struct cluster *restored; /* borrowed for the call */
+		struct facts facts; /* EV_LOCAL_FACTS, EV_PEER_FACTS */
+		struct survey_request survey;
+		struct survey_reply answer;
+		struct {
+			uint64_t order_id;
+			uint8_t outcome; /* enum order_outcome */
+			bool has_facts;	 /* POSITION and PROMOTE report what they saw */
+			struct facts facts;
+		} result;
+		struct {
+			uint8_t executor; /* enum executor */
+		} reset;
+		struct {
+			uint8_t state; /* enum fence_state */
+			uint64_t epoch;
+			bool vip_held;
+		} fence;
+		struct {
+			uint8_t job; /* enum db_job */
+			uint64_t done;
+			uint64_t total;
+		} job;
+	};
+};
+
+enum effect_kind {
+	FX_PROPOSE = 1, /* append `entry`; at most one is outstanding */
+	FX_TRANSFER,	/* give up the lease, then hand the leadership to `node` */
+	FX_SURVEY,	/* send `survey` to `node` (never self) */
+	FX_ANSWER,	/* send `answer` to `node` (never self) */
+	FX_FACTS,	/* send this node's facts to all others */
+	FX_ORDER,	/* give `order` to its executor */
+	FX_GRANT,	/* to vip: `grant.epoch` may serve until `grant.until_ns`; no result */
+	FX_NOTE,	/* for people: a rule of a table matched */
+};
+
+struct effect {
+	uint8_t kind; /* enum effect_kind */
+	node_id node;
+	union {
+		struct entry entry;
+		struct survey_request survey;
+		struct survey_reply answer;
+		struct order order;
+		struct {
+			uint64_t epoch;
+			uint64_t until_ns;
+		} grant;
+		struct {
+			const char *rule; /* "LEADING/primary_lost", static */
+			const char *why;  /* the table's last column, static */
+		} note;
+	};
+};
+
+struct effects {
+	unsigned count;
+	struct effect list[EFFECTS_MAX];
+};
+
+/* What the leader is doing; the rows of its table are in agent_rules.c. */
+enum leader_phase {
+	PHASE_FOLLOWING = 0, /* not the leader, or not ready yet */
+	PHASE_BOOTSTRAP,     /* no epoch yet: a first primary is being made */
+	PHASE_STEADY,	     /* the recorded primary is this node and serves */
+	PHASE_SURVEY,	     /* collecting promises and positions */
+	PHASE_ASSIGN,	     /* Assign is proposed */
+	PHASE_HANDOVER,	     /* the leadership goes to the assigned node */
+	PHASE_PROMOTE,	     /* this node is assigned: fence closed, rule in place, promoting */
+	PHASE_OPENING,	     /* Opened is proposed, then the fence is lifted */
+	PHASE_BLOCKED,	     /* no safe candidate; waits for facts and says for whom */
+	PHASE_COUNT
+};
+
+/* An executor's outstanding order. */
+struct pending_order {
+	uint64_t id; /* 0: none */
+	uint8_t kind;
+	uint64_t deadline_ns;
+	uint64_t retry_ns; /* after a failure: not before this */
+	unsigned failures;
+};
+
+struct peer {
+	bool known;
+	uint64_t heard_ns; /* when its last facts arrived */
+	struct facts facts;
+};
+
+struct agent {
+	struct agent_config config;
+	struct cluster cluster;
+	struct raft_view raft;
+	uint64_t now_ns;
+	uint64_t wall_ms;
+
+	/* This node. */
+	struct facts self;
+	bool self_known;
+	uint8_t fence; /* enum fence_state */
+	uint64_t fence_epoch;
+	bool vip_held;
+	uint64_t order_seq;
+	struct pending_order pending[EXECUTOR_COUNT];
+	uint64_t facts_sent_ns;
+	uint64_t lease_lost_ns; /* since when a primary here has had no lease; 0: it has one */
+	struct survey_request asked; /* survey being answered; epoch 0: none */
+	uint64_t checkpoint_epoch;   /* the epoch whose promotion has been checkpointed */
+
+	/* The leader's side. */
+	uint8_t phase; /* enum leader_phase */
+	const char *why; /* why the phase was entered; static, never NULL */
+	uint64_t phase_ns;
+	uint64_t led_ns; /* when this leadership became ready */
+	bool proposing;
+	uint64_t proposed_ns;
+	uint8_t cause; /* enum assign_cause of the survey under way */
+	uint64_t fault_ns;
+	uint64_t survey_epoch;
+	uint64_t survey_sent_ns;
+	uint64_t survey_enough_ns;
+	node_set answered;
+	struct survey_reply answers[NODES_MAX + 1];
+	struct survey_result verdict;
+	uint64_t assigned_ns;
+	bool transferring;
+	uint64_t last_opened_us; /* fault -> open, this node's last promotion */
+	struct peer peers[NODES_MAX + 1];
+};
+
+void agent_init(struct agent *agent, const struct agent_config *config, uint64_t now_ns);
+
+/* Same agent and event, same effects. Effects are to be performed in the order given. */
+void agent_step(struct agent *agent, const struct agent_event *event, struct effects *effects);
+
+/*
+ * How long this follower should wait for the leader before it stands for election, in ns: about
+ * T; the best data node a hair longer, because the last to time out wins (docs/protocol.md).
+ */
+uint64_t agent_election_delay_ns(const struct agent *agent);
+
+const char *leader_phase_name(unsigned phase);
+const char *fence_state_name(unsigned state);
+
+#ifdef MHA_PLANT_BUGS
+enum agent_bug {
+	BUG_NAMES_BEFORE_RECORD = 1 << 0,	/* a member joins the rule before the record */
+	BUG_NO_FLUSH_BARRIER = 1 << 1,		/* the record follows the rule at once */
+	BUG_EARLIER_FORGOTTEN = 1 << 2,		/* Assign drops the earlier record */
+	BUG_CLONE_WHILE_IN_S = 1 << 3,		/* a rebuild starts without leaving the record */
+	BUG_CHOICE_BY_TIMELINE = 1 << 4,	/* the highest timeline number wins */
+	BUG_SURVEY_WITH_RECEIVER = 1 << 5,	/* positions reported while WAL still arrives */
+	BUG_VOTE_AT_ONCE = 1 << 6,		/* a restarted voter grants at once */
+	BUG_LEASE_TOO_LONG = 1 << 7,		/* the lease outlives the election timeout */
+};
+#endif
+
+#endif

@@ -1,0 +1,39 @@
+/* Which of the nodes that answered a survey becomes primary, and whether anyone may. */
+#ifndef MHA_CORE_CANDIDATE_H
+#define MHA_CORE_CANDIDATE_H
+
+#include "core/cluster.h"
+#include "core/lineage.h"
+
+struct candidate {
+	node_id node;
+	uint8_t db; /* enum db_state */
+	uint16_t priority;
+	bool excluded;
+	struct wal_position position;
+	struct lineage_match match;
+};
+
+enum survey_verdict {
+	SURVEY_SAFE = 0,	/* `choice` holds every acknowledged commit */
+	SURVEY_WAITING,		/* answers are missing; see `missing` and `missing_count` */
+	SURVEY_NO_CANDIDATE,	/* enough answers, but nobody who may be primary */
+	SURVEY_UNKNOWN_LINEAGE, /* a timeline number came back with another history */
+};
+
+struct survey_result {
+	enum survey_verdict verdict;
+	node_id choice;
+	bool resume;	    /* the choice is the recorded primary, still running: no promotion */
+	node_set missing;   /* nodes of which at least `missing_count` more must answer */
+	unsigned missing_count;
+};
+
+/* Negative when `a` is the better primary. Total: distinct nodes never compare equal. */
+int candidate_compare(const struct candidate *a, const struct candidate *b);
+
+/* The vote rule: do the `count` answers allow a promotion, and of whom? */
+struct survey_result survey_evaluate(const struct cluster *cluster,
+				     const struct candidate answers[], unsigned count);
+
+#endif

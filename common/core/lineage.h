@@ -1,0 +1,21 @@
+/*
+ * The recorded lineage: which WAL is the cluster's, timeline by timeline. "Highest timeline
+ * wins" is wrong (docs/protocol.md, Lineage); a node's usable position is the end of the common
+ * prefix of its own WAL and the lineage.
+ */
+#ifndef MHA_CORE_LINEAGE_H
+#define MHA_CORE_LINEAGE_H
+
+#include "core/cluster.h"
+
+struct lineage_match {
+	bool known;    /* the position could be compared */
+	wal_lsn usable; /* end of the common prefix */
+	bool diverged;	/* the node has WAL beyond `usable` */
+};
+
+/* Compare a node's position with the lineage of the opened epochs. */
+struct lineage_match lineage_compare(const struct cluster *cluster,
+				     const struct wal_position *position);
+
+#endif

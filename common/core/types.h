@@ -1,0 +1,132 @@
+/*
+ * The words of the core: nodes, positions in the WAL, the record of synchronous standbys.
+ * Plain values without pointers, copied with `=`.
+ */
+#ifndef MHA_CORE_TYPES_H
+#define MHA_CORE_TYPES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/limits.h"
+
+typedef uint8_t node_id;   /* 1..NODES_MAX; 0 = none */
+typedef uint32_t node_set; /* bit `id` set = the node is in; bit 0 is never set */
+typedef uint64_t wal_lsn;  /* byte position in the WAL; 0 = unknown */
+
+#define NODE_NONE ((node_id)0)
+
+static inline node_set node_bit(node_id node)
+{
+	return (node_set)1 << node;
+}
+
+static inline bool node_in(node_set set, node_id node)
+{
+	return (set >> node & 1) != 0;
+}
+
+static inline unsigned node_count(node_set set)
+{
+	unsigned count = 0;
+
+	for (; set != 0; set &= set - 1)
+		count++;
+	return count;
+}
+
+enum node_kind { NODE_DATA = 1, NODE_WITNESS = 2 };
+
+struct node {
+	node_id id;
+	uint8_t kind; /* enum node_kind */
+	/* Higher wins among candidates that are equal on data; 0 = never primary. */
+	uint16_t priority;
+	char name[NODE_NAME_SIZE];
+};
+
+/*
+ * `need` of `members` have flushed. As a record: every commit acknowledged so far is on the
+ * primary and on at least `need` of `members`. As a rule: PostgreSQL acknowledges a commit
+ * only once `need` of `members` have flushed it. need = 0: nothing is promised.
+ */
+struct sync_rule {
+	node_set members;
+	uint8_t need;
+};
+
+/* A node's own timeline history: it was on `timeline` up to `end`. */
+struct wal_branch {
+	uint32_t timeline;
+	wal_lsn end;
+};
+
+/*
+ * Where a node's WAL stands: the branches it went through, oldest first, then the
+ * timeline it is on now and how far its WAL is flushed (greatest of received and replayed).
+ */
+struct wal_position {
+	uint32_t timeline; /* 0 = not known */
+	wal_lsn flushed;
+	wal_lsn replayed;
+	uint8_t branch_count;
+	struct wal_branch branches[WAL_HISTORY_MAX];
+};
+
+enum db_state {
+	DB_UNKNOWN = 0, /* not looked at yet */
+	DB_ABSENT,	/* no data directory */
+	DB_DOWN,	/* a data directory, no server process */
+	DB_STARTING,	/* a process that does not accept queries yet */
+	DB_STANDBY,	/* in recovery and answering */
+	DB_PRIMARY,	/* not in recovery and answering */
+	DB_HUNG,	/* a process that does not answer, or whose disk does not */
+	DB_BROKEN,	/* it cannot be started or used; a person or a rebuild is needed */
+	DB_STATE_COUNT
+};
+
+/* What dbctl is doing to the data directory. */
+enum db_job { JOB_NONE = 0, JOB_INITDB, JOB_REWIND, JOB_CLONE, JOB_COUNT };
+
+/* One standby as the primary's pg_stat_replication shows it. */
+struct standby_view {
+	node_id node;
+	bool streaming;
+	wal_lsn flushed;
+	wal_lsn replayed;
+};
+
+/*
+ * What a node says of itself: measured by its dbmon, completed by its agent, sent to all.
+ * A fact is old from the moment it is sent; nothing is decided on a fact without its age.
+ */
+struct facts {
+	node_id node;
+	uint64_t seq;	    /* rises with every report of this node's agent */
+	uint8_t db;	    /* enum db_state */
+	uint8_t job;	    /* enum db_job */
+	uint64_t job_done;  /* bytes */
+	uint64_t job_total; /* bytes; 0 = not known */
+	uint64_t system_id; /* 0 = not known */
+	struct wal_position position;
+	/* The WAL receiver runs, and from whom it streams (NODE_NONE: not a member). */
+	bool receiving;
+	node_id upstream;
+	/* From the database's own configuration: it takes no WAL of epochs before this one. */
+	uint64_t promise;
+	/* The epoch for which its configuration was last written. */
+	uint64_t config_epoch;
+	/* Primary: the rule that new commits wait for, read back, and the flush LSN read after it. */
+	struct sync_rule rule;
+	wal_lsn rule_since;
+	uint8_t standby_count;
+	struct standby_view standbys[NODES_MAX];
+	/* The fence is lifted for clients under this epoch (0: it is not). */
+	uint64_t serving_epoch;
+	/* The agent cannot use this node as a primary, though its database answers. */
+	bool excluded;
+	/* Its WAL has left the recorded lineage, or is too old to be followed from. */
+	bool needs_rebuild;
+};
+
+#endif

@@ -1,0 +1,162 @@
+/*
+ * The status segment: a directory of shared-memory files in paths.run_dir/status, one file per
+ * section and exactly one writer per file (its owner; everybody else maps it read-only).
+ * docs/decisions/0003-status-sections.md says why it is one file per writer.
+ *
+ * Layout: struct status_header, then the section's struct as 64-bit words under a seqlock.
+ * Reading costs no system call and never blocks the writer. A reader of a torn, foreign or older
+ * section gets an error, not garbage.
+ */
+#ifndef MHA_STATUS_STATUS_H
+#define MHA_STATUS_STATUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "core/agent.h"
+
+#define STATUS_MAGIC   UINT64_C(0x6d68613472646200)
+#define STATUS_VERSION 1
+#define STATUS_TEXT    256
+#define STATUS_WORKERS 8
+
+enum status_section_id {
+	STATUS_MASTER = 0,
+	STATUS_CONSENSUS,
+	STATUS_DBMON,
+	STATUS_DBCTL,
+	STATUS_VIP,
+	STATUS_GATEWAY,
+	STATUS_SECTION_COUNT
+};
+
+struct status_worker {
+	char name[16];
+	int32_t pid; /* 0: not running */
+	uint32_t restarts;
+	uint64_t started_ns; /* CLOCK_BOOTTIME */
+	bool ready;
+};
+
+struct status_master {
+	int32_t pid;
+	uint64_t started_ns;
+	char node[NODE_NAME_SIZE];
+	char cluster[NODE_NAME_SIZE];
+	uint32_t worker_count;
+	struct status_worker workers[STATUS_WORKERS];
+};
+
+struct status_peer {
+	bool known;
+	uint64_t heard_ns; /* CLOCK_BOOTTIME of this host */
+	struct facts facts;
+};
+
+enum drop_reason {
+	DROP_STRANGER = 0, /* key not enrolled, refused by ZAP */
+	DROP_CLUSTER,	   /* another cluster id */
+	DROP_VERSION,	   /* another protocol version */
+	DROP_MALFORMED,	   /* does not decode, or a field out of range */
+	DROP_IDENTITY,	   /* says it is from another node than its key */
+	DROP_TOO_BIG,
+	DROP_REASON_COUNT
+};
+
+struct status_consensus {
+	uint64_t started_ns;
+	uint64_t updated_ns;
+	bool failed; /* Raft is unavailable on this node; `failure` says why */
+	char failure[STATUS_TEXT];
+	uint8_t raft_state; /* libraft: 0 unavailable 1 follower 2 candidate 3 leader */
+	uint64_t term;
+	node_id leader;
+	uint64_t last_index;
+	uint64_t applied_index;
+	uint64_t lease_until_ns; /* 0: none */
+	uint64_t lease_term;	 /* term under which it was earned */
+	uint8_t phase;		 /* enum leader_phase */
+	char why[STATUS_TEXT];
+	node_set waiting_for; /* PHASE_BLOCKED: whose answers are missed */
+	uint8_t waiting_count;
+	uint64_t elections; /* leaderships won by this node */
+	uint64_t commit_count;
+	uint64_t commit_us_total;
+	uint64_t dropped[DROP_REASON_COUNT];
+	struct cluster cluster;
+	struct status_peer peers[NODES_MAX + 1]; /* own facts included */
+};
+
+struct status_dbmon {
+	uint64_t updated_ns;
+	struct facts facts;
+	char detail[STATUS_TEXT];
+	uint64_t probes;
+	uint64_t probe_failures;
+	uint64_t last_probe_us;
+	uint64_t last_flush_us;
+	int32_t postmaster_pid; /* 0: none */
+};
+
+struct status_dbctl {
+	uint64_t updated_ns;
+	uint64_t epoch_seen;
+	uint8_t job;
+	uint64_t job_done;
+	uint64_t job_total;
+	uint64_t job_started_ns;
+	int32_t postmaster_pid;
+	char last_error[STATUS_TEXT];
+	uint64_t orders_done;
+	uint64_t orders_failed;
+};
+
+struct status_vip {
+	uint64_t updated_ns;
+	uint8_t fence; /* enum fence_state */
+	uint64_t epoch;
+	uint64_t until_ns;
+	bool vip_held;
+	bool kernel_fence; /* nftables is in use */
+	uint64_t renewals;
+	uint64_t expiries; /* leases that ran out while open */
+	uint64_t last_renew_us;
+	char last_error[STATUS_TEXT];
+};
+
+struct status_gateway {
+	uint64_t updated_ns;
+	uint64_t http_requests;
+	uint64_t client_requests;
+	uint64_t events_published;
+	uint64_t refused;
+};
+
+/* One mapped section. Caller's storage. */
+struct status_map {
+	void *base;
+	size_t size;
+	enum status_section_id id;
+	bool writable;
+};
+
+/* Size of the section's struct. */
+size_t status_section_size(enum status_section_id id);
+/* "consensus", ...: also the file's name. */
+const char *status_section_name(enum status_section_id id);
+
+/* Create or re-open the section's file at `path` for its writer; a half-written state is rounded up. */
+MUST_CHECK int status_open_fd(struct status_map *map, enum status_section_id id, int fd,
+			      struct err *why);
+/* Map RUN_DIR/status/<name> read-only. ERR_NOT_FOUND, ERR_VERSION, ERR_CORRUPT say which. */
+MUST_CHECK int status_open_read(struct status_map *map, enum status_section_id id,
+				const char *run_dir, struct err *why);
+void status_close(struct status_map *map);
+
+/* Publish `section` (status_section_size() bytes). Wait-free. */
+void status_publish(struct status_map *map, const void *section);
+/* Copy a consistent section. ERR_NOT_FOUND: never published; ERR_BUSY: writer died half-way. */
+MUST_CHECK int status_read(const struct status_map *map, void *section, struct err *why);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * The skeleton of every worker: one libuv loop, the control socket to the master, the
+ * configuration, the status section, the bus, orderly exit. A worker supplies struct worker_ops.
+ *
+ * Descriptors at exec (set by the master, checked here):
+ *   3  control socket (SOCK_SEQPACKET) to the master; its end of file means: exit
+ *   4  the effective configuration, a sealed memfd
+ *   5  the worker's own status section, read-write
+ *   6  only vip: a packet socket (AF_PACKET), opened while there was still CAP_NET_RAW
+ */
+#ifndef MHA_WORKER_WORKER_H
+#define MHA_WORKER_WORKER_H
+
+#include <uv.h>
+
+#include "conf/conf.h"
+#include "status/status.h"
+#include "wire/bus.h"
+
+#define WORKER_FD_CONTROL 3
+#define WORKER_FD_CONF	  4
+#define WORKER_FD_STATUS  5
+#define WORKER_FD_PACKET  6
+
+struct worker {
+	const char *name;
+	enum worker_id id;
+	uv_loop_t *loop;
+	struct conf conf;
+	struct bus *bus;
+	struct status_map status;
+	void *self; /* the worker's own state */
+	const struct worker_ops *ops;
+};
+
+struct worker_ops {
+	/* Build `worker->self` and start watching. A failure ends the process; the master retries. */
+	int (*start)(struct worker *worker, struct err *why);
+	/* A message that a route allows. Borrowed for the call. */
+	void (*message)(struct worker *worker, enum route_id route, const ProtobufCMessage *message);
+	/* The configuration was reloaded; worker->conf is the new one. May be NULL. */
+	void (*reload)(struct worker *worker);
+	/*
+	 * Asked to stop (`handover`: agent.on_stop says to hand over first). Call worker_stopped()
+	 * when done, at the latest after 10 s. May be NULL: stops at once.
+	 */
+	void (*stop)(struct worker *worker, bool handover);
+	/* Free what start() made; the loop runs no more. May be NULL. */
+	void (*finish)(struct worker *worker);
+};
+
+/* The whole main() of a worker program. Returns its exit status. */
+int worker_main(enum worker_id id, const struct worker_ops *ops);
+/* stop() is done. */
+void worker_stopped(struct worker *worker);
+
+#endif

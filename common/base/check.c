@@ -8,8 +8,8 @@
 _Noreturn void check_failed(const char *condition, const char *file, int line)
 {
 	char text[512];
-	int length = snprintf(text, sizeof(text), "check failed: %s at %s:%d\n", condition, file,
-			      line);
+	int length =
+		snprintf(text, sizeof(text), "check failed: %s at %s:%d\n", condition, file, line);
 
 	if (length > 0) {
 		size_t size = (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1;

@@ -7,9 +7,9 @@
 #include "base/check.h"
 
 static const char *const ERR_NAMES[ERR_CODE_COUNT] = {
-	"ok",	       "invalid", "not_found",	 "exists", "io",      "no_memory", "permission",
-	"timeout",     "too_big", "not_allowed", "stale",  "corrupt", "version",   "busy",
-	"refused",     "gone",
+	"ok",         "invalid", "not_found", "exists",      "io",    "no_memory",
+	"permission", "timeout", "too_big",   "not_allowed", "stale", "corrupt",
+	"version",    "busy",    "refused",   "gone",
 };
 
 const char *err_name(int code)

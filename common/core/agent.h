@@ -31,30 +31,31 @@ struct agent_config {
 
 /* What Raft says, given with every event. */
 struct raft_view {
-	bool leader;	/* this member leads `term` */
-	bool ready;	/* leader, and an entry of its own term is committed and applied */
+	bool leader; /* this member leads `term` */
+	bool ready;  /* leader, and an entry of its own term is committed and applied */
 	uint64_t term;
-	node_id leader_id;	 /* NODE_NONE: not known */
+	node_id leader_id;       /* NODE_NONE: not known */
 	uint64_t lease_until_ns; /* 0: no lease. Only ever set on the leader */
 };
 
 enum fence_state { FENCE_NONE = 0, FENCE_CLOSED, FENCE_OPEN };
 
 enum agent_event_kind {
-	EV_TICK = 1,	     /* time passed; at least every H */
-	EV_RAFT,	     /* role, term, readiness or lease changed */
-	EV_APPLIED,	     /* a committed entry, in log order */
-	EV_RESTORED,	     /* the replicated state was replaced by a snapshot */
-	EV_PROPOSAL_LOST,    /* the outstanding proposal will not be applied under this leadership */
-	EV_TRANSFER_OVER,    /* the outstanding transfer ended, either way */
-	EV_LOCAL_FACTS,	     /* from this node's dbmon; node, seq, job, serving are filled in here */
-	EV_PEER_FACTS,	     /* from another agent */
-	EV_SURVEY,	     /* the leader asks for a promise and a position */
-	EV_ANSWER,	     /* a node's answer to this leader's survey */
-	EV_ORDER_RESULT,     /* an executor is done with an order */
-	EV_EXECUTOR_RESET,   /* an executor was restarted: its outstanding order is lost */
-	EV_FENCE,	     /* vip reports its state */
-	EV_JOB,		     /* dbctl reports what it does to the data directory */
+	EV_TICK = 1,       /* time passed; at least every H */
+	EV_RAFT,           /* role, term, readiness or lease changed */
+	EV_APPLIED,        /* a committed entry, in log order */
+	EV_RESTORED,       /* the replicated state was replaced by a snapshot */
+	EV_PROPOSAL_LOST,  /* the outstanding proposal will not be applied under this leadership */
+	EV_TRANSFER_OVER,  /* the outstanding transfer ended, either way */
+	EV_LOCAL_FACTS,    /* from this node's dbmon; node, seq, job, serving are filled in here */
+	EV_PEER_FACTS,     /* from another agent */
+	EV_SURVEY,         /* the leader asks for a promise and a position */
+	EV_ANSWER,         /* a node's answer to this leader's survey */
+	EV_ORDER_RESULT,   /* an executor is done with an order */
+	EV_EXECUTOR_RESET, /* an executor was restarted: its outstanding order is lost */
+	EV_FENCE,          /* vip reports its state */
+	EV_JOB,            /* dbctl reports what it does to the data directory */
+	EV_LEAVE,          /* the agent stops and hands over: the database is stopped, not killed */
 };
 
 struct survey_request {
@@ -64,7 +65,7 @@ struct survey_request {
 };
 
 struct survey_reply {
-	uint64_t term;	/* echoed */
+	uint64_t term;  /* echoed */
 	uint64_t epoch; /* echoed */
 	struct facts facts;
 };
@@ -77,13 +78,13 @@ struct agent_event {
 	union {
 		struct entry applied;
 		const struct cluster *restored; /* borrowed for the call */
-		struct facts facts; /* EV_LOCAL_FACTS, EV_PEER_FACTS */
+		struct facts facts;             /* EV_LOCAL_FACTS, EV_PEER_FACTS */
 		struct survey_request survey;
 		struct survey_reply answer;
 		struct {
 			uint64_t order_id;
 			uint8_t outcome; /* enum order_outcome */
-			bool has_facts;	 /* POSITION and PROMOTE report what they saw */
+			bool has_facts;  /* POSITION and PROMOTE report what they saw */
 			struct facts facts;
 		} result;
 		struct {
@@ -93,6 +94,7 @@ struct agent_event {
 			uint8_t state; /* enum fence_state */
 			uint64_t epoch;
 			bool vip_held;
+			bool kernel; /* the kernel closes by itself when the lease ends */
 		} fence;
 		struct {
 			uint8_t job; /* enum db_job */
@@ -104,13 +106,13 @@ struct agent_event {
 
 enum effect_kind {
 	FX_PROPOSE = 1, /* append `entry`; at most one is outstanding */
-	FX_TRANSFER,	/* give up the lease, then hand the leadership to `node` */
-	FX_SURVEY,	/* send `survey` to `node` (never self) */
-	FX_ANSWER,	/* send `answer` to `node` (never self) */
-	FX_FACTS,	/* send this node's facts to all others */
-	FX_ORDER,	/* give `order` to its executor */
-	FX_GRANT,	/* to vip: `grant.epoch` may serve until `grant.until_ns`; no result */
-	FX_NOTE,	/* for people: a rule of a table matched */
+	FX_TRANSFER,    /* give up the lease, then hand the leadership to `node` */
+	FX_SURVEY,      /* send `survey` to `node` (never self) */
+	FX_ANSWER,      /* send `answer` to `node` (never self) */
+	FX_FACTS,       /* send this node's facts to all others */
+	FX_ORDER,       /* give `order` to its executor */
+	FX_GRANT,       /* to vip: `grant.epoch` may serve until `grant.until_ns`; no result */
+	FX_NOTE,        /* for people: a rule of a table matched */
 };
 
 struct effect {
@@ -137,17 +139,17 @@ struct effects {
 	struct effect list[EFFECTS_MAX];
 };
 
-/* What the leader is doing; the rows of its table are in agent_rules.c. */
+/* What the leader is doing; the rows of its table are in agent_leader.c. */
 enum leader_phase {
 	PHASE_FOLLOWING = 0, /* not the leader, or not ready yet */
 	PHASE_BOOTSTRAP,     /* no epoch yet: a first primary is being made */
-	PHASE_STEADY,	     /* the recorded primary is this node and serves */
-	PHASE_SURVEY,	     /* collecting promises and positions */
-	PHASE_ASSIGN,	     /* Assign is proposed */
-	PHASE_HANDOVER,	     /* the leadership goes to the assigned node */
-	PHASE_PROMOTE,	     /* this node is assigned: fence closed, rule in place, promoting */
-	PHASE_OPENING,	     /* Opened is proposed, then the fence is lifted */
-	PHASE_BLOCKED,	     /* no safe candidate; waits for facts and says for whom */
+	PHASE_STEADY,        /* the recorded primary is this node and serves */
+	PHASE_SURVEY,        /* collecting promises and positions */
+	PHASE_ASSIGN,        /* Assign is proposed */
+	PHASE_HANDOVER,      /* the leadership goes to the assigned node */
+	PHASE_PROMOTE,       /* this node is assigned: fence closed, rule in place, promoting */
+	PHASE_OPENING,       /* Opened is proposed, then the fence is lifted */
+	PHASE_BLOCKED,       /* no safe candidate; waits for facts and says for whom */
 	PHASE_COUNT
 };
 
@@ -155,9 +157,19 @@ enum leader_phase {
 struct pending_order {
 	uint64_t id; /* 0: none */
 	uint8_t kind;
+	struct order order;
 	uint64_t deadline_ns;
 	uint64_t retry_ns; /* after a failure: not before this */
-	unsigned failures;
+	unsigned failures; /* of this kind, in a row */
+};
+
+/* What dbctl last wrote into the database's configuration, as far as this agent knows. */
+struct configured {
+	bool known;
+	uint64_t epoch;
+	uint64_t promise;
+	node_id upstream;
+	struct sync_rule rule;
 };
 
 struct peer {
@@ -174,37 +186,60 @@ struct agent {
 	uint64_t wall_ms;
 
 	/* This node. */
-	struct facts self;
+	struct facts self; /* as dbmon sees the database */
+	struct facts own;  /* the same as others get it */
 	bool self_known;
-	uint8_t fence; /* enum fence_state */
+	uint64_t self_ns; /* when dbmon last reported */
+	uint8_t fence;    /* enum fence_state */
+	bool fence_known;
 	uint64_t fence_epoch;
+	bool fence_kernel;
 	bool vip_held;
+	bool leaving;
+	uint64_t granted_epoch;
+	uint64_t granted_ns;       /* when */
+	uint64_t granted_until_ns; /* no client is let in after this, even if vip dies */
 	uint64_t order_seq;
 	struct pending_order pending[EXECUTOR_COUNT];
+	struct configured configured;
 	uint64_t facts_sent_ns;
-	uint64_t lease_lost_ns; /* since when a primary here has had no lease; 0: it has one */
+	struct facts facts_sent;
+	uint64_t lease_lost_ns;      /* since when a primary here has had no lease; 0: it has one */
+	uint64_t hung_ns;            /* since when the database here has not answered; 0: it does */
+	uint64_t stalled_ns;         /* since when it should stream and does not; 0: it does */
 	struct survey_request asked; /* survey being answered; epoch 0: none */
-	uint64_t checkpoint_epoch;   /* the epoch whose promotion has been checkpointed */
+	bool asked_complete;         /* asked_facts are measured under the promise */
+	bool asked_replied;          /* the present answer, complete or not, was sent */
+	struct facts asked_facts;
+	uint64_t promised;         /* highest epoch ever asked for, also if it is not on disk yet */
+	bool rebuild_wanted;       /* the data cannot be followed with, whatever they look like */
+	bool rebuild_clone;        /* a rewind does not help */
+	uint64_t checkpoint_epoch; /* the epoch whose promotion has been checkpointed */
+	uint64_t excluded_until_ns; /* a promotion failed here */
 
 	/* The leader's side. */
-	uint8_t phase; /* enum leader_phase */
+	uint8_t phase;   /* enum leader_phase */
 	const char *why; /* why the phase was entered; static, never NULL */
 	uint64_t phase_ns;
 	uint64_t led_ns; /* when this leadership became ready */
-	bool proposing;
+	bool proposing;  /* a proposal is outstanding */
+	uint8_t proposed_kind;
+	uint64_t proposed_base;
 	uint64_t proposed_ns;
 	uint8_t cause; /* enum assign_cause of the survey under way */
 	uint64_t fault_ns;
 	uint64_t survey_epoch;
+	uint64_t survey_begin_ns;
 	uint64_t survey_sent_ns;
 	uint64_t survey_enough_ns;
-	node_set answered;
+	node_set answered; /* with or without a position */
 	struct survey_reply answers[NODES_MAX + 1];
 	struct survey_result verdict;
 	uint64_t assigned_ns;
 	bool transferring;
-	uint64_t last_opened_us; /* fault -> open, this node's last promotion */
+	unsigned transfers; /* tried in this phase */
 	struct peer peers[NODES_MAX + 1];
+	uint64_t started_ns;
 };
 
 void agent_init(struct agent *agent, const struct agent_config *config, uint64_t now_ns);
@@ -223,14 +258,14 @@ const char *fence_state_name(unsigned state);
 
 #ifdef MHA_PLANT_BUGS
 enum agent_bug {
-	BUG_NAMES_BEFORE_RECORD = 1 << 0,	/* a member joins the rule before the record */
-	BUG_NO_FLUSH_BARRIER = 1 << 1,		/* the record follows the rule at once */
-	BUG_EARLIER_FORGOTTEN = 1 << 2,		/* Assign drops the earlier record */
-	BUG_CLONE_WHILE_IN_S = 1 << 3,		/* a rebuild starts without leaving the record */
-	BUG_CHOICE_BY_TIMELINE = 1 << 4,	/* the highest timeline number wins */
-	BUG_SURVEY_WITH_RECEIVER = 1 << 5,	/* positions reported while WAL still arrives */
-	BUG_VOTE_AT_ONCE = 1 << 6,		/* a restarted voter grants at once */
-	BUG_LEASE_TOO_LONG = 1 << 7,		/* the lease outlives the election timeout */
+	BUG_NAMES_BEFORE_RECORD = 1 << 0,  /* a member joins the rule before the record */
+	BUG_NO_FLUSH_BARRIER = 1 << 1,     /* the record follows the rule at once */
+	BUG_EARLIER_FORGOTTEN = 1 << 2,    /* Assign drops the earlier record */
+	BUG_CLONE_WHILE_IN_S = 1 << 3,     /* a rebuild starts without leaving the record */
+	BUG_CHOICE_BY_TIMELINE = 1 << 4,   /* the highest timeline number wins */
+	BUG_SURVEY_WITH_RECEIVER = 1 << 5, /* positions reported while WAL still arrives */
+	BUG_VOTE_AT_ONCE = 1 << 6,         /* a restarted voter grants at once */
+	BUG_LEASE_TOO_LONG = 1 << 7,       /* the lease outlives the election timeout */
 };
 #endif
 

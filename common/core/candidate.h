@@ -9,30 +9,37 @@ struct candidate {
 	node_id node;
 	uint8_t db; /* enum db_state */
 	uint16_t priority;
-	bool excluded;
+	bool excluded; /* holds data and may be counted on, but must not be primary */
 	struct wal_position position;
 	struct lineage_match match;
 };
 
 enum survey_verdict {
-	SURVEY_SAFE = 0,	/* `choice` holds every acknowledged commit */
-	SURVEY_WAITING,		/* answers are missing; see `missing` and `missing_count` */
-	SURVEY_NO_CANDIDATE,	/* enough answers, but nobody who may be primary */
-	SURVEY_UNKNOWN_LINEAGE, /* a timeline number came back with another history */
+	SURVEY_SAFE = 0,     /* `choice` holds every acknowledged commit */
+	SURVEY_WAITING,      /* answers are missing; see `missing` and `missing_count` */
+	SURVEY_NO_CANDIDATE, /* enough answers, but who has all the data may not be primary */
 };
 
 struct survey_result {
 	enum survey_verdict verdict;
 	node_id choice;
-	bool resume;	    /* the choice is the recorded primary, still running: no promotion */
-	node_set missing;   /* nodes of which at least `missing_count` more must answer */
+	bool resume;      /* the choice is the recorded primary, still running: no promotion */
+	node_set missing; /* nodes of which at least `missing_count` more must answer */
 	unsigned missing_count;
 };
 
-/* Negative when `a` is the better primary. Total: distinct nodes never compare equal. */
-int candidate_compare(const struct candidate *a, const struct candidate *b);
+/*
+ * Negative when `a` is the better primary: more usable WAL, then still running as the recorded
+ * primary, then no diverged tail, then priority, then the lower id. Distinct nodes never compare
+ * equal.
+ */
+int candidate_compare(const struct cluster *cluster, const struct candidate *a,
+		      const struct candidate *b);
 
-/* The vote rule: do the `count` answers allow a promotion, and of whom? */
+/*
+ * The vote rule: do the `count` answers allow a promotion, and of whom? Answers without a known
+ * position, and those of nodes that are being rebuilt, count for nothing.
+ */
 struct survey_result survey_evaluate(const struct cluster *cluster,
 				     const struct candidate answers[], unsigned count);
 

@@ -27,11 +27,12 @@ enum assign_cause {
 	CAUSE_NONE = 0,
 	CAUSE_BOOTSTRAP,     /* first primary of the cluster */
 	CAUSE_NODE_LOST,     /* the primary's agent was not heard for the election timeout */
-	CAUSE_DB_DOWN,	     /* the primary's postmaster died */
-	CAUSE_DB_HUNG,	     /* the primary's database did not answer */
+	CAUSE_DB_DOWN,       /* the primary's postmaster died */
+	CAUSE_DB_HUNG,       /* the primary's database did not answer */
 	CAUSE_COLD_START,    /* no database was a primary when a leader was elected */
-	CAUSE_RESUMED,	     /* the same primary goes on after a survey, without a promotion */
+	CAUSE_RESUMED,       /* the same primary goes on after a survey, without a promotion */
 	CAUSE_LEADER_UNABLE, /* the recorded primary could not take or keep the leadership */
+	CAUSE_HANDOVER,      /* the primary's agent was stopped and hands over */
 	CAUSE_COUNT
 };
 
@@ -49,13 +50,13 @@ struct decision {
 	uint8_t cause; /* enum assign_cause */
 	node_id from;  /* primary before; NODE_NONE at the bootstrap */
 	node_id to;
-	wal_lsn usable;		  /* where the chosen node's WAL ends */
-	uint64_t at_ms;		  /* wall clock of the proposer, for people only */
-	struct sync_rule before;  /* record that the survey had to satisfy */
-	struct sync_rule after;	  /* record of the new epoch */
-	uint32_t detect_us;	  /* phase times measured by the proposer: fault seen -> survey */
-	uint32_t survey_us;	  /* survey sent -> enough answers */
-	uint32_t open_us;	  /* Assign committed -> Opened proposed; 0 until opened */
+	wal_lsn usable;          /* where the chosen node's WAL ends */
+	uint64_t at_ms;          /* wall clock of the proposer, for people only */
+	struct sync_rule before; /* record that the survey had to satisfy */
+	struct sync_rule after;  /* record of the new epoch */
+	uint32_t detect_us;      /* phase times measured by the proposer: fault seen -> survey */
+	uint32_t survey_us;      /* survey sent -> enough answers */
+	uint32_t open_us;        /* Assign committed -> Opened proposed; 0 until opened */
 	uint8_t answer_count;
 	struct survey_answer answers[NODES_MAX];
 };
@@ -65,8 +66,8 @@ struct lineage_row {
 	uint64_t epoch;
 	node_id node;
 	uint32_t timeline; /* timeline of the epoch's primary */
-	uint32_t parent;   /* timeline it forked from; equal to `timeline`: no promotion */
-	wal_lsn fork;	   /* where it forked */
+	uint32_t parent;   /* timeline it forked from */
+	wal_lsn fork;      /* where it forked */
 };
 
 /* A promise about commits of earlier epochs that the current record does not give yet. */
@@ -84,13 +85,17 @@ struct cluster {
 	struct node nodes[NODES_MAX];
 
 	uint64_t system_id; /* of the database; 0 until the first Opened */
-	uint64_t epoch;	    /* 0 = no primary was ever assigned */
+	uint64_t epoch;     /* 0 = no primary was ever assigned */
 	node_id primary;
-	bool opened; /* the epoch's primary has promoted and may serve */
-	bool resume; /* the epoch goes on with the same timeline, without a promotion */
-	uint32_t timeline;     /* of the epoch once opened, else of the last opened one */
-	uint32_t timeline_max; /* highest number ever used or reserved */
-	wal_lsn open_lsn;      /* fork LSN of the epoch once opened */
+	bool opened;       /* the epoch's primary has promoted and may serve */
+	bool resume;       /* the epoch goes on with the same timeline, without a new promotion */
+	uint32_t timeline; /* of the epoch once opened, else of the last opened one */
+	/*
+	 * Highest timeline number ever used or reserved. Each promotion reserves the next one, so a
+	 * promotion that was never opened leaves its number to nobody else.
+	 */
+	uint32_t timeline_max;
+	wal_lsn open_lsn; /* fork LSN of the epoch once opened */
 	struct sync_rule record;
 	bool settled;
 	uint8_t earlier_count;
@@ -104,9 +109,9 @@ struct cluster {
 };
 
 struct entry {
-	uint8_t kind;	       /* enum entry_kind */
+	uint8_t kind;          /* enum entry_kind */
 	uint64_t base_version; /* cluster.version it was proposed on */
-	uint64_t epoch;	       /* the epoch it belongs to; Assign: the new one */
+	uint64_t epoch;        /* the epoch it belongs to; Assign: the new one */
 	union {
 		struct {
 			uint64_t cluster_id;

@@ -9,7 +9,7 @@
 #include "core/types.h"
 
 struct lease {
-	uint64_t term;	   /* echoes of other terms count for nothing */
+	uint64_t term;     /* echoes of other terms count for nothing */
 	uint64_t since_ns; /* echoes of sends before this count for nothing */
 	uint64_t echo_ns[NODES_MAX + 1];
 };

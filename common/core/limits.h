@@ -2,12 +2,12 @@
 #ifndef MHA_CORE_LIMITS_H
 #define MHA_CORE_LIMITS_H
 
-#define NODES_MAX	  9  /* members of one cluster, witnesses included; ids are 1..NODES_MAX */
-#define NODE_NAME_SIZE	  33 /* with the final NUL */
-#define LINEAGE_MAX	  64 /* epochs whose timeline and fork are remembered */
-#define EARLIER_MAX	  8  /* promotions that may be unsettled at the same time */
-#define WAL_HISTORY_MAX	  32 /* forks of one node's own timeline history that are compared */
-#define DECISIONS_MAX	  16 /* decision records kept in the replicated state */
-#define EFFECTS_MAX	  32 /* effects of one step */
+#define NODES_MAX       9  /* members of one cluster, witnesses included; ids are 1..NODES_MAX */
+#define NODE_NAME_SIZE  33 /* with the final NUL */
+#define LINEAGE_MAX     64 /* epochs whose timeline and fork are remembered */
+#define EARLIER_MAX     8  /* promotions that may be unsettled at the same time */
+#define WAL_HISTORY_MAX 32 /* forks of one node's own timeline history that are compared */
+#define DECISIONS_MAX   16 /* decision records kept in the replicated state */
+#define EFFECTS_MAX     32 /* effects of one step */
 
 #endif

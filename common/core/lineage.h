@@ -9,9 +9,10 @@
 #include "core/cluster.h"
 
 struct lineage_match {
-	bool known;    /* the position could be compared */
+	bool known;     /* the position could be compared */
 	wal_lsn usable; /* end of the common prefix */
-	bool diverged;	/* the node has WAL beyond `usable` */
+	bool diverged;  /* the node has WAL beyond `usable` */
+	bool clash;     /* it has a recorded timeline number with another history */
 };
 
 /* Compare a node's position with the lineage of the opened epochs. */

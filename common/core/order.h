@@ -12,17 +12,19 @@ enum executor { EXECUTOR_DBCTL = 0, EXECUTOR_DBMON, EXECUTOR_VIP, EXECUTOR_COUNT
 enum order_kind {
 	ORDER_NONE = 0,
 	/* dbctl: processes and files of the database */
-	ORDER_DB_INITDB,    /* create the database in an absent directory, roles included; not started */
-	ORDER_DB_START,	    /* write standby.signal and the configuration below, then start */
-	ORDER_DB_STOP,	    /* end every server process: fast, then immediate, then SIGKILL */
-	ORDER_DB_KILL,	    /* the same, immediate at once */
+	ORDER_DB_INITDB, /* create the database in an absent directory, roles included; not started
+			  */
+	ORDER_DB_START,  /* write standby.signal and the configuration below, then start */
+	ORDER_DB_STOP,   /* end every server process: fast, then immediate, then SIGKILL */
+	ORDER_DB_KILL,   /* the same, immediate at once */
 	ORDER_DB_CONFIGURE, /* write the configuration below durably and reload */
 	ORDER_DB_REWIND,    /* save the diverged WAL aside, rewind to `upstream`; not started */
-	ORDER_DB_CLONE,	    /* clone from `upstream` beside the old directory, swap; not started */
+	ORDER_DB_CLONE,     /* clone from `upstream` beside the old directory, swap; not started */
 	/* dbmon: SQL */
-	ORDER_DB_POSITION,   /* wait until `promise` is in force and no receiver runs; report facts */
-	ORDER_DB_PROMOTE,    /* promote, unless `lease_until_ns` has passed; report facts */
-	ORDER_DB_CHECKPOINT, /* write a checkpoint (a rewind from here needs the new timeline on disk) */
+	ORDER_DB_POSITION, /* wait until `promise` is in force and no receiver runs; report facts */
+	ORDER_DB_PROMOTE,  /* promote, unless `lease_until_ns` has passed; report facts */
+	ORDER_DB_CHECKPOINT, /* write a checkpoint (a rewind from here needs the new timeline on
+				disk) */
 	/* vip */
 	ORDER_FENCE_CLOSE, /* nobody reaches the database port; the VIP is removed */
 	ORDER_FENCE_DROP,  /* this node is proven to be a standby: no fence is needed */
@@ -34,16 +36,17 @@ struct order {
 	uint64_t epoch;
 	uint8_t kind; /* enum order_kind */
 	/* START and CONFIGURE write all of these; REWIND and CLONE use `upstream`. */
-	uint64_t promise;	/* takes no WAL of epochs before this one */
-	node_id upstream;	/* stream from this member; NODE_NONE: from nobody */
-	struct sync_rule rule;	/* what new commits wait for, once this node is a primary */
-	uint32_t reserve_until; /* timeline numbers up to this one must not be used again; 0: none */
+	uint64_t promise;      /* takes no WAL of epochs before this one */
+	node_id upstream;      /* stream from this member; NODE_NONE: from nobody */
+	struct sync_rule rule; /* what new commits wait for, once this node is a primary */
+	uint32_t
+		reserve_until; /* timeline numbers up to this one must not be used again; 0: none */
 	uint64_t lease_until_ns;
 };
 
 enum order_outcome {
 	OUTCOME_DONE = 0, /* it is so now */
-	OUTCOME_FAILED,	  /* it is not; `text` of the report says why */
+	OUTCOME_FAILED,   /* it is not; `text` of the report says why */
 	OUTCOME_REFUSED,  /* older epoch than what the executor has seen, or a lease that ended */
 };
 

@@ -24,8 +24,8 @@ unsigned sync_answers_needed(struct sync_rule record);
 bool sync_survey_enough(struct sync_rule record, node_set answered);
 
 enum sync_step_kind {
-	SYNC_DONE = 0,	    /* rule and record are both the target */
-	SYNC_SET_RULE,	    /* put `rule` in force in the database and read it back */
+	SYNC_DONE = 0,      /* rule and record are both the target */
+	SYNC_SET_RULE,      /* put `rule` in force in the database and read it back */
 	SYNC_WAIT_FLUSH,    /* wait until enough members have flushed past the rule's LSN */
 	SYNC_COMMIT_RECORD, /* commit `rule` as the record */
 };

@@ -75,13 +75,13 @@ struct wal_position {
 
 enum db_state {
 	DB_UNKNOWN = 0, /* not looked at yet */
-	DB_ABSENT,	/* no data directory */
-	DB_DOWN,	/* a data directory, no server process */
-	DB_STARTING,	/* a process that does not accept queries yet */
-	DB_STANDBY,	/* in recovery and answering */
-	DB_PRIMARY,	/* not in recovery and answering */
-	DB_HUNG,	/* a process that does not answer, or whose disk does not */
-	DB_BROKEN,	/* it cannot be started or used; a person or a rebuild is needed */
+	DB_ABSENT,      /* no data directory */
+	DB_DOWN,        /* a data directory, no server process */
+	DB_STARTING,    /* a process that does not accept queries yet */
+	DB_STANDBY,     /* in recovery and answering */
+	DB_PRIMARY,     /* not in recovery and answering */
+	DB_HUNG,        /* a process that does not answer, or whose disk does not */
+	DB_BROKEN,      /* it cannot be started or used; a person or a rebuild is needed */
 	DB_STATE_COUNT
 };
 
@@ -102,9 +102,9 @@ struct standby_view {
  */
 struct facts {
 	node_id node;
-	uint64_t seq;	    /* rises with every report of this node's agent */
-	uint8_t db;	    /* enum db_state */
-	uint8_t job;	    /* enum db_job */
+	uint64_t seq;       /* rises with every report of this node's agent */
+	uint8_t db;         /* enum db_state */
+	uint8_t job;        /* enum db_job */
 	uint64_t job_done;  /* bytes */
 	uint64_t job_total; /* bytes; 0 = not known */
 	uint64_t system_id; /* 0 = not known */
@@ -116,7 +116,8 @@ struct facts {
 	uint64_t promise;
 	/* The epoch for which its configuration was last written. */
 	uint64_t config_epoch;
-	/* Primary: the rule that new commits wait for, read back, and the flush LSN read after it. */
+	/* Primary: the rule that new commits wait for, read back, and the flush LSN read after it.
+	 */
 	struct sync_rule rule;
 	wal_lsn rule_since;
 	uint8_t standby_count;

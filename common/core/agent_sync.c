@@ -1,0 +1,187 @@
+/* What the serving primary does for the record, and for nodes that must be rebuilt. */
+#include <string.h>
+
+#include "core/agent_internal.h"
+
+static const struct standby_view *standby_of(const struct agent *agent, node_id node)
+{
+	for (unsigned i = 0; i < agent->self.standby_count && i < NODES_MAX; i++)
+		if (agent->self.standbys[i].node == node)
+			return &agent->self.standbys[i];
+	return NULL;
+}
+
+static bool streams(const struct agent *agent, node_id node)
+{
+	const struct standby_view *view = standby_of(agent, node);
+
+	return view != NULL && view->streaming;
+}
+
+static void flushed_by_node(const struct agent *agent, wal_lsn flushed[NODES_MAX + 1])
+{
+	memset(flushed, 0, (NODES_MAX + 1) * sizeof(flushed[0]));
+	for (node_id id = 1; id <= NODES_MAX; id++)
+		if (streams(agent, id))
+			flushed[id] = standby_of(agent, id)->flushed;
+}
+
+static bool wants_rebuild(const struct agent *agent, node_id node)
+{
+	const struct facts *facts = agent_facts(agent, node, agent->config.election_ns);
+
+	return facts != NULL && facts->needs_rebuild;
+}
+
+static struct entry entry_of(const struct agent *agent, enum entry_kind kind)
+{
+	return (struct entry){
+		.kind = (uint8_t)kind,
+		.base_version = agent->cluster.version,
+		.epoch = agent->cluster.epoch,
+	};
+}
+
+/* Every commit of earlier epochs is on as many standbys as the record promises. */
+static bool may_settle(const struct agent *agent)
+{
+	const struct cluster *cluster = &agent->cluster;
+	wal_lsn flushed[NODES_MAX + 1];
+	unsigned count = 0;
+
+	if (cluster->settled)
+		return false;
+	flushed_by_node(agent, flushed);
+	for (node_id id = 1; id <= NODES_MAX; id++)
+		if (node_in(cluster->record.members, id) && flushed[id] != 0 &&
+		    flushed[id] >= cluster->open_lsn)
+			count++;
+	return count >= cluster->record.need;
+}
+
+static node_id rebuilt_node(const struct agent *agent)
+{
+	for (node_id id = 1; id <= NODES_MAX; id++) {
+		const struct facts *facts = agent_facts(agent, id, agent->config.election_ns);
+
+		if (node_in(agent->cluster.rebuilding, id) && facts != NULL &&
+		    facts->db == DB_STANDBY && facts->job == JOB_NONE && !facts->needs_rebuild &&
+		    streams(agent, id))
+			return id;
+	}
+	return NODE_NONE;
+}
+
+/* pg_rewind compares timelines that a checkpoint has written; so the checkpoint comes first. */
+static node_id rebuild_node(const struct agent *agent)
+{
+	node_set data = cluster_nodes(&agent->cluster, NODE_DATA);
+
+	if (agent->checkpoint_epoch < agent->cluster.epoch)
+		return NODE_NONE;
+	for (node_id id = 1; id <= NODES_MAX; id++)
+		if (node_in(data & ~agent->cluster.rebuilding, id) && id != agent->config.self &&
+		    wants_rebuild(agent, id))
+			return id;
+	return NODE_NONE;
+}
+
+static struct sync_rule sync_target(const struct agent *agent, node_id leaves)
+{
+	node_set data = cluster_nodes(&agent->cluster, NODE_DATA);
+	struct sync_rule target = {.need = agent->config.sync_need};
+
+	data &= ~(agent->cluster.rebuilding | node_bit(agent->config.self));
+	if (leaves != NODE_NONE)
+		data &= ~node_bit(leaves);
+	for (node_id id = 1; id <= NODES_MAX; id++)
+		if (node_in(data, id) &&
+		    (node_in(agent->cluster.record.members, id) || streams(agent, id)))
+			target.members |= node_bit(id);
+	return target;
+}
+
+/*
+ * `leaves` is lost for the record and too few others stream for a flush barrier: one holder less
+ * is certainly true of what is on record, and any rule that covers the record covers that.
+ */
+static bool weaken_record(struct agent *agent, struct effects *effects, node_id leaves)
+{
+	struct entry entry = entry_of(agent, ENTRY_RECORD);
+	struct sync_rule target = sync_target(agent, leaves);
+	unsigned streaming = 0;
+
+	for (node_id id = 1; id <= NODES_MAX; id++)
+		if (node_in(target.members, id) && streams(agent, id))
+			streaming++;
+	if (streaming >= target.need)
+		return false;
+	entry.record.record = agent->cluster.record;
+	entry.record.record.members &= ~node_bit(leaves);
+	if (entry.record.record.need > 0)
+		entry.record.record.need--;
+	return sync_covers(agent->self.rule, entry.record.record) &&
+	       agent_propose(agent, effects, entry);
+}
+
+static void tend_sync(struct agent *agent, struct effects *effects, node_id leaves)
+{
+	struct sync_rule target = sync_target(agent, leaves);
+	struct entry entry = entry_of(agent, ENTRY_RECORD);
+	struct order order = {
+		.kind = ORDER_DB_CONFIGURE,
+		.epoch = agent_token(agent),
+		.promise = agent->cluster.epoch,
+	};
+	struct sync_step step;
+	wal_lsn flushed[NODES_MAX + 1];
+
+	flushed_by_node(agent, flushed);
+	step = sync_next_step(agent->self.rule, agent->cluster.record, target,
+			      agent->self.rule_since, flushed);
+	if (PLANTED(agent, BUG_NO_FLUSH_BARRIER) && step.kind == SYNC_WAIT_FLUSH)
+		step.kind = SYNC_COMMIT_RECORD;
+	if (PLANTED(agent, BUG_NAMES_BEFORE_RECORD) && step.kind == SYNC_COMMIT_RECORD &&
+	    !sync_rule_equal(agent->self.rule, target)) {
+		step.kind = SYNC_SET_RULE;
+		step.rule = target;
+	}
+	if (step.kind == SYNC_COMMIT_RECORD) {
+		entry.record.record = step.rule;
+		(void)agent_propose(agent, effects, entry);
+	} else if (step.kind == SYNC_SET_RULE) {
+		order.rule = step.rule;
+		(void)agent_give(agent, effects, &order);
+	}
+}
+
+void agent_tend(struct agent *agent, struct effects *effects)
+{
+	struct entry entry;
+	node_id rebuilt = rebuilt_node(agent);
+	node_id rebuild = rebuild_node(agent);
+
+	if (agent->proposing || !agent_has_lease(agent))
+		return;
+	if (may_settle(agent)) {
+		(void)agent_propose(agent, effects, entry_of(agent, ENTRY_SETTLE));
+		return;
+	}
+	if (rebuilt != NODE_NONE) {
+		entry = entry_of(agent, ENTRY_REBUILT);
+		entry.rebuild.node = rebuilt;
+		(void)agent_propose(agent, effects, entry);
+		return;
+	}
+	if (rebuild != NODE_NONE) {
+		if (!node_in(agent->cluster.record.members, rebuild)) {
+			entry = entry_of(agent, ENTRY_REBUILD);
+			entry.rebuild.node = rebuild;
+			(void)agent_propose(agent, effects, entry);
+			return;
+		}
+		if (weaken_record(agent, effects, rebuild))
+			return;
+	}
+	tend_sync(agent, effects, rebuild);
+}

@@ -1,0 +1,122 @@
+#include "core/candidate.h"
+
+#include <stddef.h>
+
+#include "core/syncset.h"
+
+static bool counts(const struct cluster *cluster, const struct candidate *answer)
+{
+	return answer->match.known && (answer->db == DB_STANDBY || answer->db == DB_PRIMARY) &&
+	       !node_in(cluster->rebuilding, answer->node);
+}
+
+/* It is the recorded primary and never stopped being one. */
+static bool still_primary(const struct cluster *cluster, const struct candidate *candidate)
+{
+	return candidate->node == cluster->primary && candidate->db == DB_PRIMARY;
+}
+
+static bool diverged(const struct cluster *cluster, const struct candidate *candidate)
+{
+	/* The timeline of a promotion that is not opened yet is in no lineage. */
+	if (!cluster->opened && still_primary(cluster, candidate))
+		return false;
+	return candidate->match.diverged;
+}
+
+int candidate_compare(const struct cluster *cluster, const struct candidate *a,
+		      const struct candidate *b)
+{
+	bool a_running = still_primary(cluster, a);
+	bool b_running = still_primary(cluster, b);
+	bool a_diverged = diverged(cluster, a);
+	bool b_diverged = diverged(cluster, b);
+
+	if (a->match.usable != b->match.usable)
+		return a->match.usable > b->match.usable ? -1 : 1;
+	if (a_running != b_running)
+		return a_running ? -1 : 1;
+	if (a_diverged != b_diverged)
+		return b_diverged ? -1 : 1;
+	if (a->priority != b->priority)
+		return a->priority > b->priority ? -1 : 1;
+	return a->node < b->node ? -1 : a->node > b->node ? 1 : 0;
+}
+
+/* A human's promotion, or WAL that shares nothing with ours, disqualifies; so does priority 0. */
+static bool eligible(const struct cluster *cluster, const struct candidate *candidate)
+{
+	if (candidate->excluded || candidate->priority == 0 || candidate->match.clash)
+		return false;
+	if (candidate->db == DB_PRIMARY && candidate->node != cluster->primary)
+		return false;
+	return cluster->lineage_count == 0 || candidate->match.usable != 0;
+}
+
+static bool satisfied(struct sync_rule record, node_id primary, node_set answered,
+		      struct survey_result *result)
+{
+	node_set lacking = record.members & ~answered;
+	unsigned have = node_count(record.members & answered);
+	unsigned needed = sync_answers_needed(record);
+
+	if (sync_survey_enough(record, answered) ||
+	    (primary != NODE_NONE && node_in(answered, primary)))
+		return true;
+	result->verdict = SURVEY_WAITING;
+	if (record.need == 0) {
+		result->missing = primary == NODE_NONE ? 0 : node_bit(primary);
+		result->missing_count = 1;
+	} else {
+		result->missing = lacking;
+		result->missing_count = needed - have;
+	}
+	return false;
+}
+
+/* Every acknowledged commit is in at least one of the answers. */
+static bool enough(const struct cluster *cluster, node_set answered, struct survey_result *result)
+{
+	/* Nothing is acknowledged in an epoch before it is opened. */
+	if (cluster->opened && !satisfied(cluster->record, cluster->primary, answered, result))
+		return false;
+	for (unsigned i = 0; !cluster->settled && i < cluster->earlier_count; i++)
+		if (!satisfied(cluster->earlier[i].record, cluster->earlier[i].primary, answered,
+			       result))
+			return false;
+	return true;
+}
+
+struct survey_result survey_evaluate(const struct cluster *cluster,
+				     const struct candidate answers[], unsigned count)
+{
+	struct survey_result result = {.verdict = SURVEY_NO_CANDIDATE};
+	const struct candidate *best = NULL;
+	node_set answered = 0;
+	wal_lsn longest = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct candidate *answer = &answers[i];
+
+		if (!counts(cluster, answer))
+			continue;
+		answered |= node_bit(answer->node);
+		if (answer->match.usable > longest)
+			longest = answer->match.usable;
+		if (eligible(cluster, answer) &&
+		    (best == NULL || candidate_compare(cluster, answer, best) < 0))
+			best = answer;
+	}
+	if (!enough(cluster, answered, &result))
+		return result;
+	if (best == NULL || best->match.usable < longest) {
+		for (unsigned i = 0; i < count; i++)
+			if (counts(cluster, &answers[i]) && answers[i].match.usable == longest)
+				result.missing |= node_bit(answers[i].node);
+		return result;
+	}
+	result.verdict = SURVEY_SAFE;
+	result.choice = best->node;
+	result.resume = still_primary(cluster, best);
+	return result;
+}

@@ -1,0 +1,264 @@
+#include "core/cluster.h"
+
+#include <string.h>
+
+const struct node *cluster_node(const struct cluster *cluster, node_id id)
+{
+	for (unsigned i = 0; i < cluster->node_total; i++)
+		if (cluster->nodes[i].id == id)
+			return &cluster->nodes[i];
+	return NULL;
+}
+
+node_set cluster_nodes(const struct cluster *cluster, enum node_kind kind)
+{
+	node_set set = 0;
+
+	for (unsigned i = 0; i < cluster->node_total; i++)
+		if (cluster->nodes[i].kind == kind)
+			set |= node_bit(cluster->nodes[i].id);
+	return set;
+}
+
+static bool nodes_sane(const struct node nodes[], unsigned total)
+{
+	node_set seen = 0;
+
+	if (total == 0 || total > NODES_MAX)
+		return false;
+	for (unsigned i = 0; i < total; i++) {
+		const struct node *node = &nodes[i];
+
+		if (node->id == NODE_NONE || node->id > NODES_MAX || node_in(seen, node->id))
+			return false;
+		if (node->kind != NODE_DATA && node->kind != NODE_WITNESS)
+			return false;
+		if (memchr(node->name, '\0', sizeof(node->name)) == NULL)
+			return false;
+		seen |= node_bit(node->id);
+	}
+	return true;
+}
+
+static bool record_sane(const struct cluster *cluster, struct sync_rule record, node_id primary)
+{
+	node_set data = cluster_nodes(cluster, NODE_DATA);
+
+	return (record.members & ~data) == 0 && record.need <= NODES_MAX &&
+	       (primary == NODE_NONE || !node_in(record.members, primary));
+}
+
+bool cluster_sane(const struct cluster *cluster)
+{
+	if (cluster->cluster_id == 0)
+		return cluster->version == 0;
+	if (!nodes_sane(cluster->nodes, cluster->node_total))
+		return false;
+	if (cluster->earlier_count > EARLIER_MAX || cluster->lineage_count > LINEAGE_MAX ||
+	    cluster->decision_count > DECISIONS_MAX)
+		return false;
+	if (cluster->epoch == 0)
+		return cluster->primary == NODE_NONE && !cluster->opened;
+	if (!node_in(cluster_nodes(cluster, NODE_DATA), cluster->primary) ||
+	    node_in(cluster->rebuilding, cluster->primary))
+		return false;
+	if ((cluster->opened && cluster->lineage_count == 0) ||
+	    (cluster->settled && cluster->earlier_count != 0))
+		return false;
+	if (cluster->timeline > cluster->timeline_max ||
+	    (cluster->rebuilding & cluster->record.members & (cluster->opened ? ~0U : 0)) != 0)
+		return false;
+	return record_sane(cluster, cluster->record, cluster->primary);
+}
+
+static enum apply_result apply_init(struct cluster *cluster, const struct entry *entry)
+{
+	if (cluster->cluster_id != 0)
+		return APPLY_STALE;
+	if (entry->init.cluster_id == 0 || !nodes_sane(entry->init.nodes, entry->init.node_total))
+		return APPLY_INVALID;
+	cluster->cluster_id = entry->init.cluster_id;
+	cluster->node_total = entry->init.node_total;
+	memcpy(cluster->nodes, entry->init.nodes, sizeof(cluster->nodes));
+	cluster->settled = true;
+	cluster->timeline = 1;
+	cluster->timeline_max = 1;
+	return APPLIED;
+}
+
+static void push_decision(struct cluster *cluster, const struct decision *decision)
+{
+	if (cluster->decision_count == DECISIONS_MAX) {
+		memmove(&cluster->decisions[0], &cluster->decisions[1],
+			(DECISIONS_MAX - 1) * sizeof(cluster->decisions[0]));
+		cluster->decision_count--;
+	}
+	cluster->decisions[cluster->decision_count++] = *decision;
+}
+
+/* What the epoch that ends promised stays owed until the next one is settled. */
+static bool push_earlier(struct cluster *cluster)
+{
+	struct earlier_record *row;
+
+	if (!cluster->opened)
+		return true;
+	if (cluster->earlier_count == EARLIER_MAX)
+		return false;
+	row = &cluster->earlier[cluster->earlier_count++];
+	row->epoch = cluster->epoch;
+	row->record = cluster->record;
+	row->primary = cluster->primary;
+	return true;
+}
+
+static enum apply_result apply_assign(struct cluster *cluster, const struct entry *entry)
+{
+	node_id node = entry->assign.node;
+
+	if (entry->epoch <= cluster->epoch || !node_in(cluster_nodes(cluster, NODE_DATA), node) ||
+	    node_in(cluster->rebuilding, node))
+		return APPLY_INVALID;
+	if (entry->assign.resume) {
+		if (node != cluster->primary)
+			return APPLY_INVALID;
+	} else {
+		if (!record_sane(cluster, entry->assign.record, node) ||
+		    (entry->assign.record.members & cluster->rebuilding) != 0 ||
+		    !push_earlier(cluster))
+			return APPLY_INVALID;
+		cluster->record = entry->assign.record;
+		cluster->primary = node;
+		cluster->opened = false;
+		cluster->settled = cluster->earlier_count == 0;
+		cluster->timeline_max++;
+	}
+	cluster->epoch = entry->epoch;
+	cluster->resume = entry->assign.resume;
+	push_decision(cluster, &entry->assign.decision);
+	return APPLIED;
+}
+
+static enum apply_result apply_opened(struct cluster *cluster, const struct entry *entry)
+{
+	struct lineage_row row = {
+		.epoch = entry->epoch,
+		.node = cluster->primary,
+		.timeline = entry->opened.timeline,
+		.parent = entry->opened.parent,
+		.fork = entry->opened.fork,
+	};
+
+	if (cluster->opened || entry->epoch != cluster->epoch || cluster->primary == NODE_NONE)
+		return APPLY_INVALID;
+	if (row.timeline < cluster->timeline_max || row.parent >= row.timeline || row.parent == 0)
+		return APPLY_INVALID;
+	if (cluster->system_id != 0 && entry->opened.system_id != cluster->system_id)
+		return APPLY_INVALID;
+	if (cluster->lineage_count == LINEAGE_MAX) {
+		memmove(&cluster->lineage[0], &cluster->lineage[1],
+			(LINEAGE_MAX - 1) * sizeof(cluster->lineage[0]));
+		cluster->lineage_count--;
+	}
+	cluster->lineage[cluster->lineage_count++] = row;
+	cluster->system_id = entry->opened.system_id;
+	cluster->timeline = row.timeline;
+	cluster->timeline_max = row.timeline;
+	cluster->open_lsn = row.fork;
+	cluster->opened = true;
+	if (cluster->decision_count > 0)
+		cluster->decisions[cluster->decision_count - 1].open_us = entry->opened.open_us;
+	return APPLIED;
+}
+
+static enum apply_result apply_settle(struct cluster *cluster)
+{
+	if (!cluster->opened || cluster->settled)
+		return APPLY_INVALID;
+	cluster->settled = true;
+	cluster->earlier_count = 0;
+	return APPLIED;
+}
+
+static enum apply_result apply_record(struct cluster *cluster, const struct entry *entry)
+{
+	if (!cluster->opened || !record_sane(cluster, entry->record.record, cluster->primary) ||
+	    (entry->record.record.members & cluster->rebuilding) != 0)
+		return APPLY_INVALID;
+	cluster->record = entry->record.record;
+	return APPLIED;
+}
+
+static enum apply_result apply_rebuild(struct cluster *cluster, const struct entry *entry)
+{
+	node_id node = entry->rebuild.node;
+
+	if (!cluster->opened || node == cluster->primary || node_in(cluster->rebuilding, node) ||
+	    !node_in(cluster_nodes(cluster, NODE_DATA), node) ||
+	    node_in(cluster->record.members, node))
+		return APPLY_INVALID;
+	/* What only this node held of earlier epochs is gone: at least one holder less. */
+	for (unsigned i = 0; i < cluster->earlier_count; i++) {
+		struct earlier_record *row = &cluster->earlier[i];
+
+		if (row->primary == node)
+			row->primary = NODE_NONE;
+		if (!node_in(row->record.members, node))
+			continue;
+		row->record.members &= ~node_bit(node);
+		if (row->record.need > 0)
+			row->record.need--;
+	}
+	cluster->rebuilding |= node_bit(node);
+	return APPLIED;
+}
+
+static enum apply_result apply_rebuilt(struct cluster *cluster, const struct entry *entry)
+{
+	node_id node = entry->rebuild.node;
+
+	if (node == NODE_NONE || node > NODES_MAX || !node_in(cluster->rebuilding, node))
+		return APPLY_INVALID;
+	cluster->rebuilding &= ~node_bit(node);
+	return APPLIED;
+}
+
+static enum apply_result apply(struct cluster *cluster, const struct entry *entry)
+{
+	if (entry->kind == ENTRY_INIT)
+		return apply_init(cluster, entry);
+	if (cluster->cluster_id == 0)
+		return APPLY_INVALID;
+	if (entry->base_version != cluster->version)
+		return APPLY_STALE;
+	if (entry->kind == ENTRY_ASSIGN)
+		return apply_assign(cluster, entry);
+	if (entry->epoch != cluster->epoch)
+		return APPLY_STALE;
+	switch (entry->kind) {
+	case ENTRY_OPENED:
+		return apply_opened(cluster, entry);
+	case ENTRY_SETTLE:
+		return apply_settle(cluster);
+	case ENTRY_RECORD:
+		return apply_record(cluster, entry);
+	case ENTRY_REBUILD:
+		return apply_rebuild(cluster, entry);
+	case ENTRY_REBUILT:
+		return apply_rebuilt(cluster, entry);
+	default:
+		return APPLY_INVALID;
+	}
+}
+
+enum apply_result cluster_apply(struct cluster *cluster, const struct entry *entry)
+{
+	enum apply_result result;
+
+	if (entry->kind == ENTRY_FRESH)
+		return APPLIED;
+	result = apply(cluster, entry);
+	if (result == APPLIED)
+		cluster->version++;
+	return result;
+}

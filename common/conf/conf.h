@@ -14,9 +14,9 @@
 #include "base/err.h"
 
 #define CONF_MEMBERS_MAX 9
-#define CONF_PAIRS_MAX	 64
-#define CONF_LINES_MAX	 64
-#define CONF_PAIR_SIZE	 256
+#define CONF_PAIRS_MAX   64
+#define CONF_LINES_MAX   64
+#define CONF_PAIR_SIZE   256
 
 enum protection_mode { PROTECTION_MAX_PROTECTION };
 enum stop_policy { STOP_LEAVE, STOP_HANDOVER };
@@ -30,15 +30,15 @@ struct conf_pair {
 
 struct conf_member {
 #define MEMBER_TEXT(key, field, size, ...) char field[size];
-#define MEMBER_WORD(key, field, ...)	   int field;
-#define MEMBER_NUMBER(key, field, ...)	   uint64_t field;
+#define MEMBER_WORD(key, field, ...)       int field;
+#define MEMBER_NUMBER(key, field, ...)     uint64_t field;
 #include "conf/options.def"
 };
 
 struct conf {
 #define TEXT(key, field, size, ...) char field[size];
-#define WORD(key, field, ...)	    int field; /* enum named by the row */
-#define NUMBER(key, field, ...)	    uint64_t field;
+#define WORD(key, field, ...)       int field; /* enum named by the row */
+#define NUMBER(key, field, ...)     uint64_t field;
 #define PAIRS(key, field, ...)                                                                     \
 	unsigned field##_count;                                                                    \
 	struct conf_pair field[CONF_PAIRS_MAX];
@@ -72,7 +72,8 @@ const struct conf_member *conf_self(const struct conf *conf);
 const struct conf_member *conf_member_by_id(const struct conf *conf, uint64_t id);
 /* A 64-bit digest of cluster.id, never 0: what goes into messages and log entries. */
 uint64_t conf_cluster_digest(const struct conf *conf);
-/* k after the default is resolved: half of the data nodes, rounded down, at least 1 if there are two. */
+/* k after the default is resolved: half of the data nodes, rounded down, at least 1 if there are
+ * two. */
 unsigned conf_sync_need(const struct conf *conf);
 
 #endif

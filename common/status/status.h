@@ -3,14 +3,17 @@
  * section and exactly one writer per file (its owner; everybody else maps it read-only).
  * docs/decisions/0003-status-sections.md says why it is one file per writer.
  *
- * Layout: struct status_header, then the section's struct as 64-bit words under a seqlock.
- * Reading costs no system call and never blocks the writer. A reader of a torn, foreign or older
- * section gets an error, not garbage.
+ * Layout: struct status_header, then two slots, each the section's struct as 64-bit words under a
+ * seqlock of its own. The writer fills the slot that is not current and then makes it current, so
+ * a writer that is killed half-way leaves the section it published before. Reading costs no system
+ * call and never blocks the writer. A reader of a torn, foreign or older section gets an error,
+ * not garbage.
  */
 #ifndef MHA_STATUS_STATUS_H
 #define MHA_STATUS_STATUS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -56,10 +59,10 @@ struct status_peer {
 
 enum drop_reason {
 	DROP_STRANGER = 0, /* key not enrolled, refused by ZAP */
-	DROP_CLUSTER,	   /* another cluster id */
-	DROP_VERSION,	   /* another protocol version */
-	DROP_MALFORMED,	   /* does not decode, or a field out of range */
-	DROP_IDENTITY,	   /* says it is from another node than its key */
+	DROP_CLUSTER,      /* another cluster id */
+	DROP_VERSION,      /* another protocol version */
+	DROP_MALFORMED,    /* does not decode, or a field out of range */
+	DROP_IDENTITY,     /* says it is from another node than its key */
 	DROP_TOO_BIG,
 	DROP_REASON_COUNT
 };
@@ -75,8 +78,8 @@ struct status_consensus {
 	uint64_t last_index;
 	uint64_t applied_index;
 	uint64_t lease_until_ns; /* 0: none */
-	uint64_t lease_term;	 /* term under which it was earned */
-	uint8_t phase;		 /* enum leader_phase */
+	uint64_t lease_term;     /* term under which it was earned */
+	uint8_t phase;           /* enum leader_phase */
 	char why[STATUS_TEXT];
 	node_set waiting_for; /* PHASE_BLOCKED: whose answers are missed */
 	uint8_t waiting_count;
@@ -146,17 +149,26 @@ size_t status_section_size(enum status_section_id id);
 /* "consensus", ...: also the file's name. */
 const char *status_section_name(enum status_section_id id);
 
-/* Create or re-open the section's file at `path` for its writer; a half-written state is rounded up. */
+/*
+ * Open the section's file for its one writer. What an earlier writer of the same version published
+ * stays readable; an empty, foreign or older file is made new. `fd` is borrowed for the call.
+ */
 MUST_CHECK int status_open_fd(struct status_map *map, enum status_section_id id, int fd,
 			      struct err *why);
-/* Map RUN_DIR/status/<name> read-only. ERR_NOT_FOUND, ERR_VERSION, ERR_CORRUPT say which. */
+/*
+ * Map RUN_DIR/status/<name> read-only. ERR_NOT_FOUND: no file, or nobody has opened it for writing
+ * yet; ERR_VERSION: another version or size; ERR_CORRUPT: no such section; ERR_IO.
+ */
 MUST_CHECK int status_open_read(struct status_map *map, enum status_section_id id,
 				const char *run_dir, struct err *why);
 void status_close(struct status_map *map);
 
 /* Publish `section` (status_section_size() bytes). Wait-free. */
 void status_publish(struct status_map *map, const void *section);
-/* Copy a consistent section. ERR_NOT_FOUND: never published; ERR_BUSY: writer died half-way. */
+/*
+ * Copy a consistent section; the writer may use it on its own map too. ERR_NOT_FOUND: never
+ * published; ERR_BUSY: it changed faster than it could be copied.
+ */
 MUST_CHECK int status_read(const struct status_map *map, void *section, struct err *why);
 
 #endif

@@ -42,9 +42,14 @@ const char *route_name(enum route_id route);
 MUST_CHECK int route_check(enum worker_id from, enum worker_id to, unsigned route, size_t size,
 			   struct err *why);
 
-/* Bind and connect every socket that routes.def gives `self`; drains inside `loop`. */
-MUST_CHECK int bus_open(struct bus **bus, uv_loop_t *loop, const char *run_dir,
-			enum worker_id self, bus_handler handler, void *arg, struct err *why);
+/*
+ * Bind and connect every socket that routes.def gives `self`; drains inside `loop`. A pair whose
+ * directory the master did not make is left out (a witness has no dbctl); sending there is
+ * ERR_BUSY. `handler` must not close the bus.
+ */
+MUST_CHECK int bus_open(struct bus **bus, uv_loop_t *loop, const char *run_dir, enum worker_id self,
+			bus_handler handler, void *arg, struct err *why);
+/* NULL is fine. The loop must run once more to end the handles. */
 void bus_close(struct bus *bus);
 
 /*
@@ -53,6 +58,14 @@ void bus_close(struct bus *bus);
  */
 MUST_CHECK int bus_send(struct bus *bus, enum route_id route, const ProtobufCMessage *message,
 			struct err *why);
+
+/*
+ * `watcher` is called inside the loop each time the connection to receiver `peer` came up, the
+ * first time included: what is sent to it from then on arrives while it lives. An executor reports
+ * its state to consensus then (bus.proto, INCARNATION). One watcher per bus; NULL ends it.
+ */
+typedef void (*bus_watcher)(void *arg, enum worker_id peer);
+void bus_watch(struct bus *bus, bus_watcher watcher, void *arg);
 
 /* Frames refused since the start (unknown route, malformed, too big). */
 uint64_t bus_refused(const struct bus *bus);

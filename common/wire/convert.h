@@ -37,8 +37,11 @@ MUST_CHECK int order_from_message(const Mha__Bus__Order *message, struct order *
 
 #define LOG_FORMAT_VERSION 1
 /* Serialised size bound of one entry and of a snapshot. */
-#define LOG_ENTRY_MAX	 4096
+#define LOG_ENTRY_MAX    4096
 #define LOG_SNAPSHOT_MAX 65536
+
+/* libraft's disk format takes entries of whole words only; log_entry_encode() pads to it. */
+#define LOG_ENTRY_ALIGNMENT 8
 
 /* Returns the number of bytes written into `bytes`, or a negative err code. */
 MUST_CHECK int log_entry_encode(const struct entry *entry, uint8_t bytes[LOG_ENTRY_MAX],

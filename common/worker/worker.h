@@ -7,6 +7,8 @@
  *   4  the effective configuration, a sealed memfd
  *   5  the worker's own status section, read-write
  *   6  only vip: a packet socket (AF_PACKET), opened while there was still CAP_NET_RAW
+ *   7  only consensus and dbctl: a secret, a sealed memfd: the node's CURVE secret key, or the
+ *      replication password
  */
 #ifndef MHA_WORKER_WORKER_H
 #define MHA_WORKER_WORKER_H
@@ -18,9 +20,10 @@
 #include "wire/bus.h"
 
 #define WORKER_FD_CONTROL 3
-#define WORKER_FD_CONF	  4
+#define WORKER_FD_CONF    4
 #define WORKER_FD_STATUS  5
 #define WORKER_FD_PACKET  6
+#define WORKER_FD_SECRET  7
 
 struct worker {
 	const char *name;
@@ -34,10 +37,12 @@ struct worker {
 };
 
 struct worker_ops {
-	/* Build `worker->self` and start watching. A failure ends the process; the master retries. */
+	/* Build `worker->self` and start watching. A failure ends the process; the master retries.
+	 */
 	int (*start)(struct worker *worker, struct err *why);
 	/* A message that a route allows. Borrowed for the call. */
-	void (*message)(struct worker *worker, enum route_id route, const ProtobufCMessage *message);
+	void (*message)(struct worker *worker, enum route_id route,
+			const ProtobufCMessage *message);
 	/* The configuration was reloaded; worker->conf is the new one. May be NULL. */
 	void (*reload)(struct worker *worker);
 	/*
@@ -53,5 +58,12 @@ struct worker_ops {
 int worker_main(enum worker_id id, const struct worker_ops *ops);
 /* stop() is done. */
 void worker_stopped(struct worker *worker);
+
+/*
+ * The secret of descriptor 7 as text, without a final line end. ERR_NOT_FOUND: this worker was
+ * given none; ERR_TOO_BIG: it does not fit into `size` bytes; ERR_INVALID: it is empty or holds a
+ * NUL. Whoever has used it overwrites it (explicit_bzero).
+ */
+MUST_CHECK int worker_secret(char *secret, size_t size, struct err *why);
 
 #endif

@@ -1,0 +1,41 @@
+/*
+ * A client of the agent's request socket (proto/client.proto): one request at a time, every wait
+ * with a deadline. Not thread-safe; one client per thread.
+ */
+#ifndef MHA_CLIENT_CLIENT_H
+#define MHA_CLIENT_CLIENT_H
+
+#include "base/err.h"
+#include "client.pb-c.h"
+
+#define CLIENT_VERSION	     1
+#define CLIENT_REPLY_MAX     (1024 * 1024)
+#define CLIENT_ENDPOINT_SIZE 192
+
+struct client;
+
+/*
+ * The local request socket of the agent whose paths.run_dir is `run_dir`, as a ZeroMQ endpoint.
+ * ERR_NOT_FOUND: there is none; ERR_TOO_BIG: the path.
+ */
+MUST_CHECK int client_local_endpoint(const char *run_dir, char endpoint[CLIENT_ENDPOINT_SIZE],
+				     struct err *why);
+
+/*
+ * Connect to `endpoint` ("tcp://address:port" or "ipc:///path"). A local socket that nobody
+ * listens on is found at once (ERR_GONE, ERR_NOT_FOUND, ERR_PERM); for tcp the first call tells.
+ */
+MUST_CHECK int client_open(struct client **client, const char *endpoint, struct err *why);
+/* NULL is fine. */
+void client_close(struct client *client);
+
+/*
+ * Ask and wait at most `timeout_ms`. `request->version` and `request->id` are filled in. On
+ * success `*reply` is the caller's, to be given to client_reply_free(). ERR_TIMEOUT: no answer;
+ * an answer that says it is an error is returned as that error.
+ */
+MUST_CHECK int client_call(struct client *client, Mha__Client__Request *request,
+			   unsigned timeout_ms, Mha__Client__Reply **reply, struct err *why);
+void client_reply_free(Mha__Client__Reply *reply);
+
+#endif

@@ -1,0 +1,122 @@
+/*
+ * The one door to a database product. dbmon sees it through a monitor (questions and orders in
+ * SQL, nothing is executed), dbctl through a control (files and the product's own programs,
+ * nothing is parsed that came over a network).
+ *
+ * Both are asynchronous on the caller's loop: calls return at once, every wait inside has a
+ * deadline, and what came of it is told by events. Orders state goals and may be repeated.
+ */
+#ifndef MHA_ENGINE_ENGINE_H
+#define MHA_ENGINE_ENGINE_H
+
+#include <sys/types.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "core/order.h"
+
+#define ENGINE_TEXT_SIZE 256
+
+/* What the data directory is; carried by bus.proto Job. */
+enum engine_directory {
+	DIRECTORY_UNKNOWN = 0, /* not looked at yet */
+	DIRECTORY_ABSENT,      /* missing or empty */
+	DIRECTORY_PRESENT,     /* a database that may be started */
+	DIRECTORY_BROKEN,      /* must not or cannot be started: a rebuild is needed */
+	DIRECTORY_COUNT
+};
+
+/* Stable lower-case name. Never NULL. */
+const char *engine_directory_name(unsigned directory);
+
+/* What became of an order. */
+struct engine_result {
+	uint64_t order_id;
+	uint8_t outcome; /* enum order_outcome */
+	bool has_facts;
+	struct facts facts;
+	char text[ENGINE_TEXT_SIZE];
+};
+
+/* What the monitor sees: facts without node, seq, job and serving_epoch, which others fill in. */
+struct engine_view {
+	struct facts facts;
+	char detail[ENGINE_TEXT_SIZE]; /* for people: why `db` is what it is */
+	pid_t postmaster;	       /* 0: none known */
+	uint64_t probes;
+	uint64_t probe_failures;
+	uint64_t last_probe_us; /* connect and answer of the last probe on a new connection */
+	uint64_t last_flush_us;
+};
+
+/* What the control is doing to the data directory. */
+struct engine_work {
+	uint8_t job;	   /* enum db_job */
+	uint8_t directory; /* enum engine_directory */
+	uint64_t done;	   /* bytes */
+	uint64_t total;	   /* bytes; 0: not known */
+	uint64_t started_ns;
+	pid_t postmaster; /* 0: none */
+	char text[ENGINE_TEXT_SIZE];
+};
+
+struct engine_monitor;
+
+struct engine_monitor_events {
+	/* Something changed, or an interval passed. Borrowed for the call. */
+	void (*viewed)(void *arg, const struct engine_view *view);
+	void (*finished)(void *arg, const struct engine_result *result);
+};
+
+struct engine_monitor_ops {
+	/* `conf` and `events` are borrowed until close. */
+	int (*open)(struct engine_monitor **monitor, uv_loop_t *loop, const struct conf *conf,
+		    const struct engine_monitor_events *events, void *arg, struct err *why);
+	/* No event comes after this. */
+	void (*close)(struct engine_monitor *monitor);
+	/* What the control knows; also a sign to look at once. */
+	void (*tell)(struct engine_monitor *monitor, enum engine_directory directory,
+		     pid_t postmaster);
+	/* Look at once, and every `interval_ms` until `until_ns` (CLOCK_BOOTTIME). */
+	void (*watch)(struct engine_monitor *monitor, uint64_t until_ns, uint64_t interval_ms);
+	/*
+	 * POSITION, PROMOTE or CHECKPOINT. Ends in one finished(); a new order takes the place of
+	 * an unfinished one, which then has no result.
+	 */
+	void (*execute)(struct engine_monitor *monitor, const struct order *order);
+};
+
+struct engine_control;
+
+struct engine_control_events {
+	/* The work, the directory or the postmaster changed, or progress was made. */
+	void (*working)(void *arg, const struct engine_work *work);
+	void (*finished)(void *arg, const struct engine_result *result);
+};
+
+struct engine_control_ops {
+	/* `secret`: the replication password, copied. `conf` and `events` are borrowed until close. */
+	int (*open)(struct engine_control **control, uv_loop_t *loop, const struct conf *conf,
+		    const char *secret, const struct engine_control_events *events, void *arg,
+		    struct err *why);
+	/* Ends what copies and rewinds; the database itself goes on. No event comes after this. */
+	void (*close)(struct engine_control *control);
+	/*
+	 * One of the dbctl orders. Ends in one finished(), or in none when a later order took its
+	 * place. STOP and KILL end an unfinished START or CONFIGURE.
+	 */
+	void (*execute)(struct engine_control *control, const struct order *order);
+	/* Look at the directory and the postmaster again. */
+	void (*look)(struct engine_control *control);
+	const struct engine_work *(*work)(const struct engine_control *control);
+};
+
+/*
+ * The products. Two functions, so that a program is linked with the
+ * half that it uses. NULL: there is no such engine.
+ */
+const struct engine_monitor_ops *engine_monitor_find(const char *name);
+const struct engine_control_ops *engine_control_find(const char *name);
+
+#endif

@@ -1,0 +1,162 @@
+#include "engine/pg_processes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "engine/pg_parse.h"
+
+#define PIDFILE_SIZE_MAX 4096
+
+static bool runs_postgres(const char *pid)
+{
+	char link[64], program[512];
+	const char *name;
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/proc/%.16s/exe", pid);
+	length = readlink(link, program, sizeof(program) - 1);
+	if (length <= 0)
+		return false;
+	program[length] = '\0';
+	name = strrchr(program, '/');
+	/* After an upgrade of the package the name ends in " (deleted)". */
+	return name != NULL && strncmp(name, "/postgres", 9) == 0 &&
+	       (name[9] == '\0' || name[9] == ' ');
+}
+
+/* It works in the directory, is this user's and is alive (a zombie has no directory). */
+static bool works_in(const char *pid, const struct stat *directory)
+{
+	char path[64];
+	struct stat stat_self, stat_cwd;
+
+	snprintf(path, sizeof(path), "/proc/%.16s", pid);
+	if (stat(path, &stat_self) < 0 || stat_self.st_uid != geteuid())
+		return false;
+	snprintf(path, sizeof(path), "/proc/%.16s/cwd", pid);
+	return stat(path, &stat_cwd) == 0 && stat_cwd.st_dev == directory->st_dev &&
+	       stat_cwd.st_ino == directory->st_ino;
+}
+
+void pg_processes_find(struct pg_processes *found, const char *data_dir)
+{
+	DIR *proc = opendir("/proc");
+	const struct dirent *entry;
+	struct stat directory;
+
+	found->count = 0;
+	if (proc == NULL)
+		return;
+	if (stat(data_dir, &directory) < 0) {
+		closedir(proc);
+		return;
+	}
+	while ((entry = readdir(proc)) != NULL && found->count < PG_PROCESSES_MAX) {
+		uint64_t pid;
+
+		if (text_parse_u64(entry->d_name, &pid) && pid <= INT32_MAX &&
+		    works_in(entry->d_name, &directory) && runs_postgres(entry->d_name))
+			found->pids[found->count++] = (pid_t)pid;
+	}
+	closedir(proc);
+}
+
+static bool read_pidfile(const char *data_dir, struct pg_pidfile *pidfile)
+{
+	char *text = NULL;
+	bool good = file_read(data_dir, "postmaster.pid", PIDFILE_SIZE_MAX, &text, NULL) == 0 &&
+		    pg_parse_pidfile(text, pidfile, NULL) == 0;
+
+	free(text);
+	return good;
+}
+
+pid_t pg_postmaster_find(const char *data_dir)
+{
+	struct pg_pidfile pidfile;
+	struct stat directory;
+	char pid[16];
+
+	if (!read_pidfile(data_dir, &pidfile) || !pidfile.postmaster ||
+	    stat(data_dir, &directory) < 0)
+		return 0;
+	snprintf(pid, sizeof(pid), "%d", (int)pidfile.pid);
+	return works_in(pid, &directory) && runs_postgres(pid) ? pidfile.pid : 0;
+}
+
+int pg_postmaster_status(const char *data_dir)
+{
+	struct pg_pidfile pidfile;
+
+	return read_pidfile(data_dir, &pidfile) ? (int)pidfile.status : -1;
+}
+
+/* The first line of a file in /proc, without a final NUL. */
+static bool read_line(pid_t pid, const char *name, char *line, size_t size)
+{
+	char path[64];
+	ssize_t got;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	got = read(fd, line, size - 1);
+	close(fd);
+	if (got <= 0)
+		return false;
+	line[got] = '\0';
+	return true;
+}
+
+/* utime + stime of /proc/PID/stat in ticks. */
+static uint64_t cpu_ticks(const char *stat_line)
+{
+	const char *at = strrchr(stat_line, ')');
+	uint64_t user = 0, system = 0;
+
+	if (at == NULL ||
+	    sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &user,
+		   &system) != 2)
+		return 0;
+	return user + system;
+}
+
+uint64_t pg_processes_progress(const char *data_dir)
+{
+	struct pg_processes *found = malloc(sizeof(*found));
+	uint64_t sum = 0;
+
+	if (found == NULL)
+		return 0;
+	pg_processes_find(found, data_dir);
+	for (unsigned i = 0; i < found->count; i++) {
+		const pid_t pid = found->pids[i];
+		const char *read_bytes;
+		char text[512];
+
+		/* Waiting for WAL costs a few ticks; ten of them are work. */
+		if (read_line(pid, "stat", text, sizeof(text)))
+			sum += cpu_ticks(text) / 10;
+		if (read_line(pid, "io", text, sizeof(text)) &&
+		    (read_bytes = strstr(text, "\nread_bytes: ")) != NULL)
+			sum += strtoull(read_bytes + 13, NULL, 10) >> 20;
+		/* "postgres: startup recovering 000000010000000000000003" */
+		if (read_line(pid, "cmdline", text, sizeof(text)) &&
+		    strstr(text, ": startup ") != NULL) {
+			for (const char *at = text; *at != '\0'; at++)
+				sum += (uint64_t)(unsigned char)*at * (uint64_t)(at - text + 1);
+		}
+	}
+	free(found);
+	return sum;
+}

@@ -1,0 +1,286 @@
+/* START and CONFIGURE: the files first, then the server. */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "engine/pg_control.h"
+#include "engine/pg_parse.h"
+#include "os/clock.h"
+
+static int check_directory(struct pg_job *job, struct err *why)
+{
+	struct engine_control *control = job->control;
+
+	control_directory(control);
+	switch (control->work.directory) {
+	case DIRECTORY_ABSENT:
+		return err_set(why, ERR_NOT_FOUND, "there is no database in %s",
+			       control->paths.data);
+	case DIRECTORY_BROKEN:
+		/* A server that gave up before may be tried again; half a rewind never. */
+		if (control->start_failures > 0 &&
+		    !file_exists(control->paths.side, PG_REBUILD_MARKER) &&
+		    file_exists(control->paths.data, "global/pg_control"))
+			return 0;
+		return err_set(why, ERR_REFUSED, "%s: %s", control->paths.data,
+			       control->work.text);
+	default:
+		return 0;
+	}
+}
+
+/* Backends that outlived their postmaster hold the shared memory. */
+static int end_orphans(struct pg_job *job, struct err *why)
+{
+	struct pg_processes *found;
+	bool orphans;
+
+	if (job->was_running)
+		return 0;
+	found = malloc(sizeof(*found));
+	if (found == NULL)
+		return err_set(why, ERR_NO_MEMORY, "out of memory");
+	pg_processes_find(found, job->control->paths.data);
+	orphans = found->count > 0;
+	free(found);
+	return orphans ? job_end_server(job, job->control->paths.data, why) : 0;
+}
+
+/* In a thread. The order of these lines is what keeps a server from starting as a primary. */
+static int write_all(struct pg_job *job, struct err *why)
+{
+	const struct engine_control *control = job->control;
+	const char *data = control->paths.data;
+	int rc;
+
+	if (!job->was_running && job->order.kind == ORDER_DB_START) {
+		if ((rc = write_standby_signal(data, why)) < 0 ||
+		    (rc = strip_auto_conf(data, why)) < 0 ||
+		    (rc = file_remove(data, "recovery.signal", why)) < 0 ||
+		    (rc = file_remove(data, "postmaster.pid", why)) < 0)
+			return rc;
+	}
+	return write_configuration(control, data, &job->order, why);
+}
+
+static int write_files(struct pg_job *job, struct err *why)
+{
+	return job_in_background(job, write_all, why);
+}
+
+static int reload(struct pg_job *job, struct err *why)
+{
+	const struct engine_control *control = job->control;
+	int rc;
+
+	if (control->work.postmaster == 0)
+		return 0;
+	rc = process_signal(control->postmaster_fd, SIGHUP, why);
+	return rc < 0 && rc != ERR_GONE ? err_in(why, rc, "reload the database") : 0;
+}
+
+/* The server is forgotten as a child as soon as it runs: it must outlive this process. */
+static void on_server(void *arg, const struct process_end *end)
+{
+	UNUSED(arg);
+	UNUSED(end);
+}
+
+static int spawn_server(struct pg_job *job, struct err *why)
+{
+	static const struct child_events events = {.line = NULL, .ended = on_server};
+	struct engine_control *control = job->control;
+	char program[FILES_PATH_SIZE], log[FILES_PATH_SIZE + 32];
+	const char *argv[] = {control_program(control, "postgres", program), "-D",
+			      control->paths.data, NULL};
+	const struct child_spec spec = {.argv = argv, .log = log};
+	struct child *server;
+	pid_t pid;
+	int rc;
+
+	if (job->was_running)
+		return 0;
+	snprintf(log, sizeof(log), "%s/%s", control->paths.side, PG_START_LOG);
+	if ((rc = child_start(&server, control->loop, &spec, &events, NULL, why)) < 0)
+		return rc;
+	pid = child_pid(server);
+	child_forget(server);
+	control_watch(control, pid);
+	control_changed(control);
+	return 0;
+}
+
+static void on_pidfile(uv_fs_event_t *event, const char *name, int events, int status)
+{
+	struct engine_control *control = event->data;
+
+	UNUSED(events);
+	UNUSED(status);
+	if (control->job != NULL && name != NULL && strcmp(name, "postmaster.pid") == 0)
+		start_look(control->job);
+}
+
+static void watch_pidfile(struct engine_control *control, const char *data_dir)
+{
+	uv_fs_event_t *event = calloc(1, sizeof(*event));
+
+	if (event == NULL || uv_fs_event_init(control->loop, event) < 0) {
+		free(event);
+		return; /* the tick looks too, only later */
+	}
+	event->data = control;
+	control->pidfile = event;
+	(void)uv_fs_event_start(event, on_pidfile, data_dir, 0);
+}
+
+int job_wait_ready(struct pg_job *job, const char *data_dir, struct err *why)
+{
+	UNUSED(why);
+	if (pg_postmaster_status(data_dir) == PIDFILE_READY)
+		return 0;
+	job->wait_dir = data_dir;
+	job->moved_ns = clock_boot_ns();
+	watch_pidfile(job->control, data_dir);
+	return STEP_WAIT;
+}
+
+static int wait_ready(struct pg_job *job, struct err *why)
+{
+	const struct engine_control *control = job->control;
+
+	if (control->work.postmaster == 0)
+		return err_set(why, ERR_GONE, "the server ended at once");
+	return job_wait_ready(job, control->paths.data, why);
+}
+
+/* In a thread: what a clone took the place of is not needed once the clone has been started. */
+static void on_remove(uv_work_t *work)
+{
+	struct err why;
+
+	if (tree_remove(work->data, &why) < 0)
+		log_event(LOG_WARNING, "database.old", "%s", why.text);
+}
+
+static void on_removed(uv_work_t *work, int status)
+{
+	UNUSED(status);
+	free(work->data);
+	free(work);
+}
+
+static void remove_old(struct engine_control *control)
+{
+	uv_work_t *work;
+	char *path;
+
+	if (access(control->paths.old, F_OK) < 0)
+		return;
+	work = calloc(1, sizeof(*work));
+	path = strdup(control->paths.old);
+	if (work == NULL || path == NULL) {
+		free(work);
+		free(path);
+		return; /* the next start tries again */
+	}
+	work->data = path;
+	if (uv_queue_work(control->loop, work, on_remove, on_removed) < 0)
+		on_removed(work, 0);
+}
+
+void start_look(struct pg_job *job)
+{
+	struct engine_control *control = job->control;
+	const uint64_t now = clock_boot_ns();
+	uint64_t progress;
+	struct err why;
+
+	if (job->child != NULL &&
+	    now - job->moved_ns > control->conf->db_start_ms * UINT64_C(1000000)) {
+		snprintf(job->last_line, sizeof(job->last_line), "no progress for %" PRIu64 " ms",
+			 control->conf->db_start_ms);
+		job->moved_ns = now;
+		child_kill(job->child);
+	}
+	if (job->wait_dir == NULL)
+		return;
+	if (pg_postmaster_status(job->wait_dir) == PIDFILE_READY) {
+		job->wait_dir = NULL;
+		job_continue(job, 0, NULL);
+		return;
+	}
+	progress = pg_processes_progress(job->wait_dir);
+	if (progress != job->progress) {
+		job->progress = progress;
+		job->moved_ns = now;
+	}
+	if (now - job->moved_ns <= control->conf->db_start_ms * UINT64_C(1000000))
+		return;
+	err_set(&why, ERR_TIMEOUT, "no progress for %" PRIu64 " ms", control->conf->db_start_ms);
+	job->wait_dir = NULL;
+	job_continue(job, why.code, &why);
+}
+
+/* The last line that says why, out of what the server wrote before its log was open, or the log. */
+static void last_words(const struct engine_control *control, char text[CHILD_LINE_SIZE])
+{
+	char *log = NULL;
+
+	snprintf(text, CHILD_LINE_SIZE, "see its log in %s", control->paths.log_dir);
+	if (file_read(control->paths.side, PG_START_LOG, 1 << 20, &log, NULL) < 0)
+		return;
+	for (const char *line = log; line != NULL && *line != '\0';
+	     line = strchr(line, '\n') != NULL ? strchr(line, '\n') + 1 : NULL) {
+		const size_t length = strcspn(line, "\n");
+		const char *fatal = strstr(line, "FATAL: ");
+
+		if (fatal == NULL || fatal > line + length)
+			fatal = strstr(line, "PANIC: ");
+		if (fatal != NULL && fatal < line + length)
+			snprintf(text, CHILD_LINE_SIZE, "%.*s; see %.200s",
+				 (int)(line + length - fatal), fatal, control->paths.log_dir);
+	}
+	free(log);
+}
+
+void start_failed(struct pg_job *job, const struct process_end *end)
+{
+	struct engine_control *control = job->control;
+	char words[CHILD_LINE_SIZE];
+	struct err why;
+
+	if (job->wait_dir != control->paths.data)
+		return;
+	job->wait_dir = NULL;
+	/* A server that was killed proves nothing about its data. */
+	if (!end->by_signal)
+		control->start_failures++;
+	last_words(control, words);
+	err_set(&why, ERR_GONE, "the server ended with %s %d: %.300s",
+		end->by_signal ? "signal" : "status", end->code, words);
+	job_continue(job, why.code, &why);
+}
+
+static int proven(struct pg_job *job, struct err *why)
+{
+	UNUSED(why);
+	job->control->start_failures = 0;
+	remove_old(job->control);
+	return 0;
+}
+
+static const job_step START_STEPS[] = {
+	check_directory, end_orphans, write_files, reload, spawn_server, wait_ready, proven, NULL,
+};
+static const job_step CONFIGURE_STEPS[] = {check_directory, write_files, reload, NULL};
+
+const struct job_plan PLAN_START = {
+	.name = "start", .job = JOB_NONE, .interruptible = true, .steps = START_STEPS};
+const struct job_plan PLAN_CONFIGURE = {
+	.name = "configure", .job = JOB_NONE, .interruptible = true, .steps = CONFIGURE_STEPS};

@@ -1,0 +1,13 @@
+#include "os/clock.h"
+
+#include <time.h>
+
+#include "base/check.h"
+
+uint64_t clock_boot_ns(void)
+{
+	struct timespec now;
+
+	CHECK(clock_gettime(CLOCK_BOOTTIME, &now) == 0);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}

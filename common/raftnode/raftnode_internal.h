@@ -1,0 +1,106 @@
+/* What the files of raftnode share; nobody else includes this. */
+#ifndef MHA_RAFTNODE_INTERNAL_H
+#define MHA_RAFTNODE_INTERNAL_H
+
+#include "raftnode/raftnode.h"
+
+#define NS_PER_MS  UINT64_C(1000000)
+#define REASON_MAX 256
+
+/* An event that waits for its turn; RESTORED owns the state it points to. */
+struct queued_event {
+	struct agent_event event;
+	struct cluster *restored; /* malloc'ed, or NULL */
+	uint64_t index;           /* of an applied entry */
+};
+
+/* A message given to ops->send; libraft hears of its fate after it has returned to us. */
+struct sent_message {
+	struct raft_io_send *request;
+	raft_io_send_cb done;
+	int status;
+};
+
+struct raftnode {
+	struct raftnode_config config;
+	const struct raftnode_ops *ops;
+	void *arg;
+
+	struct raft raft;
+	struct raft_fsm fsm;
+	struct raft_io *io;
+	/* The caller's own functions, behind our hooks. */
+	struct raft_io inner;
+	raft_io_tick_cb tick;
+	raft_io_recv_cb receive;
+	bool started;
+	bool failed;
+	bool failure_told;
+	char failure[REASON_MAX];
+	bool closing;
+	void (*closed)(void *arg);
+	void *closed_arg;
+
+	/* Nesting of calls that may run libraft; events are stepped when it falls to 0. */
+	unsigned depth;
+	struct queued_event *events; /* ring of event_size slots */
+	unsigned event_size;
+	unsigned event_first;
+	unsigned event_count;
+	unsigned replay_count; /* EV_APPLIED and EV_RESTORED among them */
+	struct sent_message *sent;
+	unsigned sent_size;
+	unsigned sent_count;
+
+	struct agent agent;
+	struct effects effects;
+	struct raft_view shown; /* what the agent was told last */
+
+	/* Leadership. */
+	raft_term led_term; /* 0: not leading */
+	bool ready;
+	struct lease lease;
+	/* A transfer was begun: no lease until a later entry of this term is committed. */
+	bool lease_given_up;
+	struct raft_barrier barrier;
+	bool barrier_pending;
+	bool barrier_wanted; /* ask again at the next tick: the last attempt was refused */
+	struct raft_apply proposal;
+	bool proposal_pending;
+	struct raft_transfer transfer;
+	bool transfer_pending;
+
+	/* Promises of this voter, by its own clock. */
+	uint64_t started_until_ns; /* T after the start */
+	uint64_t heard_until_ns;   /* T after the last Heard */
+	uint64_t lease_shown_ns;   /* end of the latest lease that this node was told it has */
+};
+
+/* Every call that may run libraft stands between these two. */
+void raftnode_enter(struct raftnode *node);
+void raftnode_leave(struct raftnode *node);
+
+/* Append to the ring. Fails the node when memory is out. `restored` is taken over. */
+void raftnode_queue(struct raftnode *node, const struct agent_event *event,
+		    struct cluster *restored, uint64_t index);
+/* The node takes part no more; the shell is told once libraft has returned. */
+void raftnode_fail(struct raftnode *node, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Put the hooks into node->io. */
+void raftnode_hook(struct raftnode *node);
+/* Tell libraft what became of the messages that it gave to send. */
+void raftnode_report_sent(struct raftnode *node);
+/* How long a follower waits for its leader, in ms of raft time. */
+unsigned raftnode_follower_timeout_ms(struct raftnode *node);
+/* May this voter help to elect another now? */
+bool raftnode_may_vote(const struct raftnode *node, uint64_t now_ns);
+/* It held the lease when its process died, and that lease is not over. */
+bool raftnode_resuming(const struct raftnode *node, uint64_t now_ns);
+
+void raftnode_fsm_init(struct raftnode *node);
+
+/* Everything libraft takes for granted about a message; see raftnode_check.c. */
+MUST_CHECK int raftnode_check_message(const struct raft *raft, node_id from,
+				      const struct raft_message *message, struct err *why);
+
+#endif

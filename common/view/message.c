@@ -1,0 +1,195 @@
+#include "view/message.h"
+
+#include "base/macros.h"
+
+/*
+ * protobuf-c's structs have char * without const and never write through it when packing. The
+ * strings all are static or live in the view.
+ */
+static char *borrow(const char *text)
+{
+	union {
+		const char *from;
+		char *to;
+	} either = {.from = text != NULL ? text : ""};
+
+	return either.to;
+}
+
+void leader_to_message(const struct view *view, struct leader_message *out)
+{
+	Mha__Client__Leader *leader = &out->leader;
+	const struct view_member *record = view_member(view, view->primary);
+
+	mha__client__leader__init(leader);
+	leader->epoch = view->epoch;
+	leader->lease_ms = view->serves ? view->lease_ms : -1;
+	leader->age_ms = -1;
+	leader->vip = borrow(view->setup ? view->setup->vip : "");
+	leader->name = borrow(record ? record->name : "");
+	leader->address = borrow(record ? record->address : "");
+	leader->postgres_port = record ? record->postgres_port : 0;
+	leader->why = borrow("");
+	if (view->server != NULL && view->server == record) {
+		leader->known = true;
+		leader->age_ms = view->serves ? 0 : record->age_ms;
+		return;
+	}
+	if (record == NULL)
+		leader->why = borrow(view->agent_known ? "no primary was assigned yet"
+						       : "the consensus worker has not reported");
+	else if (record->self)
+		leader->why = borrow(view->no_primary_why);
+	else if (!record->known)
+		leader->why = borrow("the primary on record was not heard yet");
+	else if (!record->fresh)
+		leader->why = borrow("the primary on record was not heard lately");
+	else
+		leader->why = borrow("the primary on record does not serve");
+	if (record != NULL)
+		leader->age_ms = record->age_ms;
+}
+
+static void member_to_message(const struct view *view, const struct view_member *from,
+			      Mha__Client__Member *to)
+{
+	mha__client__member__init(to);
+	to->id = from->id;
+	to->name = borrow(from->name);
+	to->kind = borrow(from->kind == NODE_WITNESS ? "witness" : "data");
+	to->address = borrow(from->address);
+	to->postgres_port = from->postgres_port;
+	to->role = borrow(view_role(from));
+	to->state = borrow(from->state);
+	to->timeline = from->timeline;
+	to->flushed = from->flushed;
+	to->replayed = from->replayed;
+	to->lag_bytes = from->lag_bytes;
+	to->replay_lag_bytes = from->replay_lag_bytes;
+	to->age_ms = from->age_ms;
+	to->heard = from->fresh;
+	to->in_record = from->in_record;
+	to->streaming = from->streaming;
+	to->rebuilding = from->rebuilding;
+	to->sync = borrow(view_sync(view, from));
+	to->job = borrow(from->job != JOB_NONE && from->job < JOB_COUNT ? db_job_name(from->job)
+									: "");
+	to->job_done = from->job_done;
+	to->job_total = from->job_total;
+	to->priority = from->priority;
+}
+
+/* Names of the members of `set`; returns how many. */
+static size_t names_of(const struct view *view, node_set set, char *names[NODES_MAX])
+{
+	size_t count = 0;
+
+	for (node_id id = 1; id <= NODES_MAX; id++) {
+		const struct view_member *member = view_member(view, id);
+
+		if (node_in(set, id) && member != NULL)
+			names[count++] = borrow(member->name);
+	}
+	return count;
+}
+
+void status_to_message(const struct view *view, struct status_message *out)
+{
+	const struct status_consensus *consensus = &view->from->consensus;
+	Mha__Client__Status *status = &out->status;
+
+	mha__client__status__init(status);
+	leader_to_message(view, &out->leader);
+	status->leader = &out->leader.leader;
+	status->cluster = borrow(view->cluster);
+	status->node = borrow(view->node);
+	status->epoch = view->epoch;
+	status->term = view->term;
+	status->phase = borrow(view->phase);
+	status->why = borrow(view->why);
+	status->mode = borrow(view->mode);
+	status->sync_need = consensus->cluster.record.need;
+	status->settled = consensus->cluster.settled;
+	status->timeline = consensus->cluster.timeline;
+	status->system_id = consensus->cluster.system_id;
+	status->raft_leader = borrow(view->raft_leader ? view_name(view, view->raft_leader) : "");
+	status->version = borrow(view_version());
+	status->fence = borrow(view_fence_name(view));
+	status->age_ms = view->age_ms;
+	status->failure = borrow(consensus->failed ? consensus->failure : "");
+	if (consensus->phase == PHASE_BLOCKED) {
+		status->waiting_for = out->waiting_for;
+		status->n_waiting_for = names_of(view, consensus->waiting_for, out->waiting_for);
+		status->waiting_count = consensus->waiting_count;
+	}
+	status->members = out->member_list;
+	status->n_members = view->member_count;
+	for (unsigned i = 0; i < view->member_count; i++) {
+		member_to_message(view, &view->members[i], &out->members[i]);
+		out->member_list[i] = &out->members[i];
+	}
+}
+
+static const struct lineage_row *lineage_of(const struct cluster *cluster, uint64_t epoch)
+{
+	for (unsigned i = 0; i < cluster->lineage_count && i < LINEAGE_MAX; i++) {
+		if (cluster->lineage[i].epoch == epoch)
+			return &cluster->lineage[i];
+	}
+	return NULL;
+}
+
+static void decision_to_message(const struct view *view, const struct decision *from,
+				struct decision_message *out)
+{
+	Mha__Client__Decision *to = &out->decision;
+	const struct lineage_row *row = lineage_of(&view->from->consensus.cluster, from->epoch);
+
+	mha__client__decision__init(to);
+	to->epoch = from->epoch;
+	to->cause = borrow(assign_cause_name(from->cause < CAUSE_COUNT ? from->cause : CAUSE_NONE));
+	to->from = borrow(from->from ? view_name(view, from->from) : "");
+	to->to = borrow(from->to ? view_name(view, from->to) : "");
+	to->at_ms = from->at_ms;
+	to->usable = from->usable;
+	to->detect_us = from->detect_us;
+	to->survey_us = from->survey_us;
+	to->open_us = from->open_us;
+	to->timeline = row ? row->timeline : 0;
+	to->parent = row ? row->parent : 0;
+	to->fork = row ? row->fork : 0;
+	to->before = out->before;
+	to->n_before = names_of(view, from->before.members, out->before);
+	to->before_need = from->before.need;
+	to->after = out->after;
+	to->n_after = names_of(view, from->after.members, out->after);
+	to->after_need = from->after.need;
+	to->answers = out->answer_list;
+	for (unsigned i = 0; i < from->answer_count && i < NODES_MAX; i++) {
+		const struct survey_answer *answer = &from->answers[i];
+		Mha__Client__Decision__Answer *put = &out->answers[i];
+
+		mha__client__decision__answer__init(put);
+		put->node = borrow(view_name(view, answer->node));
+		put->db = borrow(
+			db_state_name(answer->db < DB_STATE_COUNT ? answer->db : DB_UNKNOWN));
+		put->timeline = answer->timeline;
+		put->flushed = answer->flushed;
+		put->usable = answer->usable;
+		out->answer_list[i] = put;
+		to->n_answers++;
+	}
+}
+
+void history_to_message(const struct view *view, struct history_message *out)
+{
+	const struct cluster *cluster = &view->from->consensus.cluster;
+
+	mha__client__history__init(&out->history);
+	out->history.decisions = out->decision_list;
+	for (unsigned i = 0; i < cluster->decision_count && i < DECISIONS_MAX; i++) {
+		decision_to_message(view, &cluster->decisions[i], &out->decisions[i]);
+		out->decision_list[i] = &out->decisions[i].decision;
+		out->history.n_decisions++;
+	}
+}

@@ -1,0 +1,46 @@
+/* The view as the messages that clients get (proto/client.proto). */
+#ifndef MHA_VIEW_MESSAGE_H
+#define MHA_VIEW_MESSAGE_H
+
+#include "client.pb-c.h"
+#include "view/view.h"
+
+#define CLIENT_PROTOCOL_VERSION 1
+
+/*
+ * Each holds its message and what that points to; strings are borrowed from the view, which must
+ * live as long.
+ */
+struct leader_message {
+	Mha__Client__Leader leader;
+};
+
+struct status_message {
+	Mha__Client__Status status;
+	struct leader_message leader;
+	Mha__Client__Member members[NODES_MAX];
+	Mha__Client__Member *member_list[NODES_MAX];
+	char *waiting_for[NODES_MAX];
+};
+
+struct decision_message {
+	Mha__Client__Decision decision;
+	Mha__Client__Decision__Answer answers[NODES_MAX];
+	Mha__Client__Decision__Answer *answer_list[NODES_MAX];
+	char *before[NODES_MAX];
+	char *after[NODES_MAX];
+};
+
+struct history_message {
+	Mha__Client__History history;
+	struct decision_message decisions[DECISIONS_MAX];
+	Mha__Client__Decision *decision_list[DECISIONS_MAX];
+};
+
+/* Known only by this node's unexpired lease, or by the recent word of the node that serves. */
+void leader_to_message(const struct view *view, struct leader_message *out);
+void status_to_message(const struct view *view, struct status_message *out);
+/* Oldest first, as the replicated state keeps them. */
+void history_to_message(const struct view *view, struct history_message *out);
+
+#endif

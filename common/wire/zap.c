@@ -1,0 +1,178 @@
+#include "wire/zap.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "base/check.h"
+#include "wire/zloop.h"
+
+#define ZAP_ENDPOINT  "inproc://zeromq.zap.01"
+#define ZAP_PARTS     7 /* version, request id, domain, address, identity, mechanism, key */
+#define ZAP_PART_MAX  256
+#define ZAP_KEY_BYTES 32
+#define ZAP_DRAIN_MAX 16
+
+struct zap {
+	void *socket;
+	struct zloop_socket *attached;
+	unsigned count;
+	struct zap_key keys[ZAP_KEYS_MAX];
+	zap_stranger stranger;
+	void *arg;
+};
+
+struct zap_request {
+	unsigned parts;
+	size_t size[ZAP_PARTS];
+	uint8_t part[ZAP_PARTS][ZAP_PART_MAX];
+};
+
+enum { PART_VERSION, PART_ID, PART_DOMAIN, PART_ADDRESS, PART_IDENTITY, PART_MECHANISM, PART_KEY };
+
+/* Returns false when nothing waits. An overlong or surplus part leaves `parts` at no valid count.
+ */
+static bool request_read(void *socket, struct zap_request *request)
+{
+	bool more = true;
+
+	memset(request, 0, sizeof(*request));
+	while (more) {
+		zmq_msg_t part;
+
+		zmq_msg_init(&part);
+		if (zmq_msg_recv(&part, socket, ZMQ_DONTWAIT) < 0) {
+			zmq_msg_close(&part);
+			return false;
+		}
+
+		size_t size = zmq_msg_size(&part);
+
+		if (request->parts < ZAP_PARTS && size < ZAP_PART_MAX) {
+			memcpy(request->part[request->parts], zmq_msg_data(&part), size);
+			request->size[request->parts] = size;
+		}
+		if (size >= ZAP_PART_MAX)
+			request->parts += ZAP_PARTS;
+		request->parts++;
+		more = zmq_msg_more(&part) != 0;
+		zmq_msg_close(&part);
+	}
+	return true;
+}
+
+static bool part_is(const struct zap_request *request, unsigned part, const char *text)
+{
+	return request->size[part] == strlen(text) &&
+	       memcmp(request->part[part], text, request->size[part]) == 0;
+}
+
+/* The member's id, or NODE_NONE. */
+static node_id request_judge(const struct zap *zap, const struct zap_request *request,
+			     char key[ZAP_KEY_SIZE])
+{
+	memset(key, 0, ZAP_KEY_SIZE);
+	if (request->parts != ZAP_PARTS || !part_is(request, PART_VERSION, "1.0") ||
+	    !part_is(request, PART_DOMAIN, ZAP_DOMAIN) ||
+	    !part_is(request, PART_MECHANISM, "CURVE") ||
+	    request->size[PART_KEY] != ZAP_KEY_BYTES ||
+	    zmq_z85_encode(key, request->part[PART_KEY], ZAP_KEY_BYTES) == NULL)
+		return NODE_NONE;
+	for (unsigned i = 0; i < zap->count; i++) {
+		if (strcmp(zap->keys[i].public_key, key) == 0)
+			return zap->keys[i].id;
+	}
+	return NODE_NONE;
+}
+
+/* The asker waits inside this process: a queue that is full cannot be, so a failure is ignored. */
+static void reply_part(void *socket, const void *bytes, size_t size, bool last)
+{
+	(void)zmq_send(socket, bytes, size, ZMQ_DONTWAIT | (last ? 0 : ZMQ_SNDMORE));
+}
+
+static void reply(void *socket, const struct zap_request *request, node_id id)
+{
+	const char user[] = {(char)('0' + id)};
+	const char *code = id != NODE_NONE ? "200" : "400";
+	const char *text = id != NODE_NONE ? "OK" : "not enrolled";
+	size_t id_size = request->parts > PART_ID ? request->size[PART_ID] : 0;
+
+	reply_part(socket, "1.0", 3, false);
+	reply_part(socket, request->part[PART_ID], id_size, false);
+	reply_part(socket, code, strlen(code), false);
+	reply_part(socket, text, strlen(text), false);
+	reply_part(socket, user, id != NODE_NONE ? 1 : 0, false);
+	reply_part(socket, "", 0, true);
+}
+
+static bool on_requests(void *arg, void *socket)
+{
+	struct zap *zap = arg;
+
+	for (unsigned i = 0; i < ZAP_DRAIN_MAX; i++) {
+		struct zap_request request;
+		char key[ZAP_KEY_SIZE];
+		struct err text = {0};
+
+		if (!request_read(socket, &request))
+			return false;
+
+		node_id id = request_judge(zap, &request, key);
+
+		reply(socket, &request, id);
+		if (id != NODE_NONE)
+			continue;
+		err_set(&text, ERR_NOT_ALLOWED,
+			"refused %.*s with the key %s, which is not enrolled",
+			(int)request.size[PART_ADDRESS], (const char *)request.part[PART_ADDRESS],
+			key[0] == '\0' ? "(none)" : key);
+		zap->stranger(zap->arg, text.text);
+	}
+	return true;
+}
+
+int zap_open(struct zap **zap, void *context, uv_loop_t *loop, const struct zap_key *keys,
+	     unsigned count, zap_stranger stranger, void *arg, struct err *why)
+{
+	struct zap *made = calloc(1, sizeof(*made));
+	int linger = 0;
+	int rc;
+
+	*zap = NULL;
+	if (made == NULL)
+		return err_set(why, ERR_NO_MEMORY, "open the gate: out of memory");
+	CHECK(count <= ZAP_KEYS_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		CHECK(keys[i].id >= 1 && keys[i].id <= 9);
+		made->keys[i] = keys[i];
+	}
+	made->count = count;
+	made->stranger = stranger;
+	made->arg = arg;
+	made->socket = zmq_socket(context, ZMQ_REP);
+	if (made->socket == NULL ||
+	    zmq_setsockopt(made->socket, ZMQ_LINGER, &linger, sizeof(linger)) != 0 ||
+	    zmq_bind(made->socket, ZAP_ENDPOINT) != 0) {
+		rc = err_set(why, ERR_IO, "open the gate: %s", zmq_strerror(zmq_errno()));
+		zap_close(made);
+		return rc;
+	}
+	rc = zloop_attach_raw(&made->attached, loop, made->socket, on_requests, made, why);
+	if (rc < 0) {
+		zap_close(made);
+		return rc;
+	}
+	*zap = made;
+	return 0;
+}
+
+void zap_close(struct zap *zap)
+{
+	if (zap == NULL)
+		return;
+	zloop_detach(zap->attached);
+	if (zap->socket != NULL)
+		zmq_close(zap->socket);
+	free(zap);
+}

@@ -1,0 +1,18 @@
+/* The ZeroMQ doors: a ROUTER for requests and a PUB for events. */
+#ifndef MHA_GATEWAY_CLIENTS_H
+#define MHA_GATEWAY_CLIENTS_H
+
+#include "gateway/gateway.h"
+
+/*
+ * Bind the local request socket in run_dir, client.listen and client.publish (each of the two
+ * may be empty). The local socket is run_dir/client/client.sock where the master made that
+ * directory for this worker (run_dir/client.sock leads there), else run_dir/client.sock itself.
+ */
+MUST_CHECK int clients_open(struct clients **clients, struct gateway *gateway, struct err *why);
+/* NULL is fine. */
+void clients_close(struct clients *clients);
+/* Topic: the event's name; then the event. Never waits; slow subscribers miss it. */
+void clients_publish(struct clients *clients, const struct event_row *row);
+
+#endif

@@ -1,0 +1,140 @@
+#include "gateway/gateway.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "gateway/clients.h"
+#include "gateway/http.h"
+
+#define HOUSEKEEPING_MS 1000
+
+void gateway_setup(const struct conf *conf, struct view_setup *setup)
+{
+	char *slash;
+
+	memset(setup, 0, sizeof(*setup));
+	for (unsigned i = 0; i < conf->member_count && i < NODES_MAX; i++) {
+		const struct conf_member *from = &conf->members[i];
+		struct view_setup_member *to = &setup->members[setup->member_count++];
+
+		to->id = (node_id)from->id;
+		to->kind = (uint8_t)(from->kind == MEMBER_WITNESS ? NODE_WITNESS : NODE_DATA);
+		to->priority = (uint16_t)from->priority;
+		to->postgres_port = (uint16_t)from->postgres_port;
+		CHECK(text_copy(to->name, sizeof(to->name), from->name));
+		CHECK(text_copy(to->address, sizeof(to->address), from->address));
+	}
+	switch (conf->protection_mode) {
+	case PROTECTION_MAX_PROTECTION:
+		CHECK(text_copy(setup->mode, sizeof(setup->mode), "max_protection"));
+		break;
+	}
+	CHECK(text_copy(setup->vip, sizeof(setup->vip), conf->vip_address));
+	slash = strchr(setup->vip, '/');
+	if (slash != NULL)
+		*slash = '\0';
+	/* A lease is shorter than T, so what was said longer ago than T may have ended. */
+	setup->fresh_ns = conf->election_ms * 1000000;
+	setup->db_fresh_ns =
+		(conf->monitor_timeout_ms + 4 * conf->monitor_interval_ms) * 1000000;
+}
+
+const struct view *gateway_look(struct gateway *gateway)
+{
+	source_read(&gateway->source, &gateway->sections);
+	view_build(&gateway->sections, &gateway->setup, &gateway->view);
+	return &gateway->view;
+}
+
+static void housekeeping(uv_timer_t *timer)
+{
+	struct gateway *gateway = timer->data;
+
+	source_refresh(&gateway->source);
+	if (gateway->http != NULL)
+		http_drop_idle(gateway->http);
+	gateway->counters.updated_ns = gateway_look(gateway)->now_ns;
+	status_publish(&gateway->worker->status, &gateway->counters);
+}
+
+static int gateway_start(struct worker *worker, struct err *why)
+{
+	struct gateway *gateway = calloc(1, sizeof(*gateway));
+	int rc;
+
+	if (gateway == NULL)
+		return err_set(why, ERR_NO_MEMORY, "gateway: %zu bytes", sizeof(*gateway));
+	worker->self = gateway;
+	gateway->worker = worker;
+	events_init(&gateway->events);
+	gateway_setup(&worker->conf, &gateway->setup);
+	CHECK(uv_timer_init(worker->loop, &gateway->housekeeping) == 0);
+	gateway->housekeeping.data = gateway;
+	if ((rc = source_init(&gateway->source, worker->conf.run_dir, why)) < 0)
+		return rc;
+	if (worker->conf.http_listen[0] != '\0' &&
+	    (rc = http_open(&gateway->http, gateway, why)) < 0)
+		return err_in(why, rc, "http.listen");
+	if ((rc = clients_open(&gateway->clients, gateway, why)) < 0)
+		return rc;
+	CHECK(uv_timer_start(&gateway->housekeeping, housekeeping, 0, HOUSEKEEPING_MS) == 0);
+	return 0;
+}
+
+static void gateway_event(struct gateway *gateway, const Mha__Bus__Event *event)
+{
+	struct err why = {0};
+	const struct event_row *row = events_add(&gateway->events, event, &why);
+
+	if (row != NULL) {
+		clients_publish(gateway->clients, row);
+		return;
+	}
+	if (why.code != 0) {
+		gateway->counters.refused++;
+		log_event(LOG_WARNING, "gateway.event_refused", "index=%llu %s",
+			  (unsigned long long)event->index, why.text);
+	}
+}
+
+static void gateway_message(struct worker *worker, enum route_id route,
+			    const ProtobufCMessage *message)
+{
+	if (route == ROUTE_EVENT)
+		gateway_event(worker->self, (const Mha__Bus__Event *)message);
+}
+
+static void gateway_reload(struct worker *worker)
+{
+	struct gateway *gateway = worker->self;
+
+	gateway_setup(&worker->conf, &gateway->setup);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static void gateway_finish(struct worker *worker)
+{
+	struct gateway *gateway = worker->self;
+
+	clients_close(gateway->clients);
+	http_close(gateway->http);
+	source_fini(&gateway->source);
+	events_fini(&gateway->events);
+	worker->self = NULL;
+	/* The loop still knows the timer, and frees all with it if it runs again. */
+	uv_close((uv_handle_t *)&gateway->housekeeping, on_closed);
+}
+
+const struct worker_ops gateway_ops = {
+	.start = gateway_start,
+	.message = gateway_message,
+	.reload = gateway_reload,
+	.finish = gateway_finish,
+};

@@ -1,0 +1,34 @@
+/* The gateway worker's own state: what it read last, and its three doors. */
+#ifndef MHA_GATEWAY_GATEWAY_H
+#define MHA_GATEWAY_GATEWAY_H
+
+#include "gateway/events.h"
+#include "view/view.h"
+#include "worker/worker.h"
+
+struct http;
+struct clients;
+
+struct gateway {
+	struct worker *worker;
+	struct source source;
+	struct view_setup setup;
+	struct events events;
+	struct status_gateway counters;
+	uv_timer_t housekeeping;
+	struct http *http;	 /* NULL: http.listen is empty */
+	struct clients *clients;
+	/* What the last answer was made of; overwritten by gateway_look(). */
+	struct sections sections;
+	struct view view;
+};
+
+extern const struct worker_ops gateway_ops;
+
+/* Read the segment now. The view lives until the next call. */
+const struct view *gateway_look(struct gateway *gateway);
+
+/* What the configuration says of the cluster. */
+void gateway_setup(const struct conf *conf, struct view_setup *setup);
+
+#endif

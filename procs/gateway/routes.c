@@ -1,0 +1,401 @@
+#include "gateway/routes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/macros.h"
+#include "base/text.h"
+#include "gateway/patroni.h"
+#include "view/json.h"
+#include "view/message.h"
+
+/* As Patroni's maximum_lag_on_failover by default: what /readiness accepts. */
+#define READINESS_LAG_BYTES UINT64_C(1048576)
+#define LIVENESS_MIN_NS	    UINT64_C(10000000000)
+
+#define TYPE_JSON    "application/json"
+#define TYPE_METRICS "text/plain; version=0.0.4; charset=utf-8"
+
+struct context {
+	const struct http_request *request;
+	const struct http_world *world;
+	const struct view *view;
+};
+
+typedef unsigned (*check_function)(const struct context *context);
+typedef char *(*body_function)(const struct context *context);
+
+enum route_match {
+	WHOLE,	/* the path is exactly this */
+	FIRST,	/* its first part is */
+	INSIDE, /* it contains this, as Patroni matches */
+};
+
+struct route {
+	enum route_match match;
+	const char *path;
+	check_function check;
+	body_function body; /* NULL: none */
+	const char *type;
+	bool tags; /* tag_x=y of the query must hold */
+};
+
+static const char *query_value(const struct context *context, const char *name)
+{
+	for (unsigned i = 0; i < context->request->query_count; i++) {
+		if (strcmp(context->request->query[i].name, name) == 0)
+			return context->request->query[i].value;
+	}
+	return NULL;
+}
+
+bool http_parse_bytes(const char *text, uint64_t *bytes)
+{
+	static const struct {
+		const char *suffix;
+		unsigned shift;
+	} units[] = {{"kB", 10}, {"MB", 20}, {"GB", 30}, {"TB", 40}, {"B", 0}, {"", 0}};
+	size_t length = strlen(text);
+	char digits[24];
+
+	for (size_t i = 0; i < COUNT_OF(units); i++) {
+		size_t tail = strlen(units[i].suffix);
+		uint64_t number;
+
+		if (length <= tail || length - tail >= sizeof(digits) ||
+		    strcmp(text + length - tail, units[i].suffix) != 0)
+			continue;
+		memcpy(digits, text, length - tail);
+		digits[length - tail] = '\0';
+		if (!text_parse_u64(digits, &number) || number > UINT64_MAX >> units[i].shift)
+			return false;
+		*bytes = number << units[i].shift;
+		return true;
+	}
+	return false;
+}
+
+/* A limit that cannot be compared with anything known is not kept. */
+static bool lag_within(int64_t lag_bytes, uint64_t limit)
+{
+	return lag_bytes >= 0 && (uint64_t)lag_bytes <= limit;
+}
+
+static bool lag_accepted(const struct context *context, int64_t lag_bytes)
+{
+	const char *text = query_value(context, "lag");
+	const struct view_member *primary = view_member(context->view, context->view->primary);
+	uint64_t limit;
+
+	if (text == NULL || !http_parse_bytes(text, &limit))
+		return true;
+	return primary != NULL && primary->fresh && lag_within(lag_bytes, limit);
+}
+
+static unsigned yes(bool holds)
+{
+	return holds ? 200 : 503;
+}
+
+static unsigned check_always(const struct context *context)
+{
+	UNUSED(context);
+	return 200;
+}
+
+static unsigned check_never(const struct context *context)
+{
+	UNUSED(context);
+	return 503;
+}
+
+static unsigned check_not_found(const struct context *context)
+{
+	UNUSED(context);
+	return 404;
+}
+
+static unsigned check_primary(const struct context *context)
+{
+	return yes(context->view->serves);
+}
+
+static unsigned check_replica(const struct context *context)
+{
+	const struct view *view = context->view;
+	const char *state = query_value(context, "replication_state");
+
+	if (!view->reads || (state != NULL && strcmp(state, "streaming") != 0))
+		return 503;
+	return yes(lag_accepted(context, view_self(view)->replay_lag_bytes));
+}
+
+static unsigned check_read_only(const struct context *context)
+{
+	return context->view->serves ? 200 : check_replica(context);
+}
+
+static unsigned check_sync(const struct context *context)
+{
+	return patroni_is_sync(context->view) ? check_replica(context) : 503;
+}
+
+static unsigned check_quorum(const struct context *context)
+{
+	return patroni_is_quorum(context->view) ? check_replica(context) : 503;
+}
+
+static unsigned check_async(const struct context *context)
+{
+	if (patroni_is_sync(context->view) || patroni_is_quorum(context->view))
+		return 503;
+	return check_replica(context);
+}
+
+static unsigned check_read_only_sync(const struct context *context)
+{
+	return context->view->serves ? 200 : check_sync(context);
+}
+
+static unsigned check_read_only_quorum(const struct context *context)
+{
+	return context->view->serves ? 200 : check_quorum(context);
+}
+
+static unsigned check_health(const struct context *context)
+{
+	return yes(patroni_state(view_self(context->view)) == PATRONI_RUNNING);
+}
+
+/* The consensus worker takes its steps; one that does not is for a person or a supervisor. */
+static unsigned check_liveness(const struct context *context)
+{
+	uint64_t limit_ns = 2 * context->world->election_ns;
+
+	if (limit_ns < LIVENESS_MIN_NS)
+		limit_ns = LIVENESS_MIN_NS;
+	return yes(context->view->age_ms >= 0 &&
+		   (uint64_t)context->view->age_ms * 1000000 <= limit_ns);
+}
+
+static unsigned check_readiness(const struct context *context)
+{
+	const struct view *view = context->view;
+	const struct view_member *primary = view_member(view, view->primary);
+	const struct view_member *self = view_self(view);
+	const char *text = query_value(context, "lag");
+	const char *mode = query_value(context, "mode");
+	bool received = mode != NULL && strcmp(mode, "write") == 0;
+	uint64_t limit = READINESS_LAG_BYTES;
+
+	if (view->serves)
+		return 200;
+	if (text != NULL && !http_parse_bytes(text, &limit))
+		limit = READINESS_LAG_BYTES;
+	return yes(view->reads && view->raft_leader != NODE_NONE && primary != NULL &&
+		   primary->fresh &&
+		   lag_within(received ? self->lag_bytes : self->replay_lag_bytes, limit));
+}
+
+static char *body_node(const struct context *context)
+{
+	return json_print(patroni_node_json(context->view), JSON_COMPACT);
+}
+
+static char *body_cluster(const struct context *context)
+{
+	return json_print(patroni_cluster_json(context->view, context->world->http_listen),
+			  JSON_COMPACT);
+}
+
+static char *body_history(const struct context *context)
+{
+	return json_print(patroni_history_json(context->view), JSON_COMPACT);
+}
+
+static char *body_metrics(const struct context *context)
+{
+	return metrics_print(context->world);
+}
+
+static char *body_v1_status(const struct context *context)
+{
+	struct status_message message;
+
+	status_to_message(context->view, &message);
+	return json_print(status_to_json(&message.status), JSON_COMPACT);
+}
+
+static char *body_v1_leader(const struct context *context)
+{
+	struct leader_message message;
+
+	leader_to_message(context->view, &message);
+	return json_print(leader_to_json(&message.leader), JSON_COMPACT);
+}
+
+static char *body_v1_history(const struct context *context)
+{
+	struct history_message message;
+
+	history_to_message(context->view, &message);
+	return json_print(history_to_json(&message.history), JSON_COMPACT);
+}
+
+static bool parse_since(const struct context *context, struct event_number *since)
+{
+	const char *index = query_value(context, "since_index");
+	const char *sub = query_value(context, "since_sub");
+	uint64_t number = 0;
+
+	*since = (struct event_number){0, 0};
+	if (index != NULL && !text_parse_u64(index, &since->index))
+		return false;
+	if (sub != NULL && (!text_parse_u64(sub, &number) || number > UINT32_MAX))
+		return false;
+	since->sub = (uint32_t)number;
+	return true;
+}
+
+static unsigned check_v1_events(const struct context *context)
+{
+	struct event_number since;
+
+	return parse_since(context, &since) ? 200 : 400;
+}
+
+static char *error_body(const char *code, const char *text)
+{
+	return json_print(json_pack("{s:{s:s, s:s}}", "error", "code", code, "text", text),
+			  JSON_COMPACT);
+}
+
+static char *body_v1_events(const struct context *context)
+{
+	struct events_message message;
+	struct event_number since;
+
+	if (!parse_since(context, &since))
+		return error_body("invalid", "since_index, since_sub: unsigned numbers, as the "
+					     "events carry them");
+	events_since(context->world->events, since, &message);
+	return json_print(events_to_json(&message.events), JSON_COMPACT);
+}
+
+static char *body_v1_unknown(const struct context *context)
+{
+	UNUSED(context);
+	return error_body("not_found", "there are /v1/leader, /v1/status, /v1/history and "
+				       "/v1/events");
+}
+
+/* First match wins. Outside /v1 the order and the loose matches are Patroni's. */
+static const struct route ROUTES[] = {
+	{WHOLE, "/v1/leader", check_always, body_v1_leader, TYPE_JSON, false},
+	{WHOLE, "/v1/status", check_always, body_v1_status, TYPE_JSON, false},
+	{WHOLE, "/v1/history", check_always, body_v1_history, TYPE_JSON, false},
+	{WHOLE, "/v1/events", check_v1_events, body_v1_events, TYPE_JSON, false},
+	{FIRST, "/v1", check_not_found, body_v1_unknown, TYPE_JSON, false},
+
+	{FIRST, "/patroni", check_always, body_node, TYPE_JSON, false},
+	{FIRST, "/cluster", check_always, body_cluster, TYPE_JSON, false},
+	{FIRST, "/history", check_always, body_history, TYPE_JSON, false},
+	{FIRST, "/metrics", check_always, body_metrics, TYPE_METRICS, false},
+	{FIRST, "/liveness", check_liveness, NULL, NULL, false},
+	{FIRST, "/readiness", check_readiness, NULL, NULL, false},
+
+	{WHOLE, "/", check_primary, body_node, TYPE_JSON, false},
+	{WHOLE, "/sync", check_sync, body_node, TYPE_JSON, true},
+	{WHOLE, "/synchronous", check_sync, body_node, TYPE_JSON, true},
+	{WHOLE, "/quorum", check_quorum, body_node, TYPE_JSON, true},
+	{WHOLE, "/async", check_async, body_node, TYPE_JSON, true},
+	{WHOLE, "/asynchronous", check_async, body_node, TYPE_JSON, true},
+	{WHOLE, "/read-only-sync", check_read_only_sync, body_node, TYPE_JSON, true},
+	{WHOLE, "/read-only-synchronous", check_read_only_sync, body_node, TYPE_JSON, true},
+	{WHOLE, "/read-only-quorum", check_read_only_quorum, body_node, TYPE_JSON, true},
+	/* There are no standby clusters here, so nobody leads one. */
+	{INSIDE, "standby_leader", check_never, body_node, TYPE_JSON, false},
+	{INSIDE, "standby-leader", check_never, body_node, TYPE_JSON, false},
+	{INSIDE, "leader", check_primary, body_node, TYPE_JSON, false},
+	{INSIDE, "master", check_primary, body_node, TYPE_JSON, false},
+	{INSIDE, "primary", check_primary, body_node, TYPE_JSON, false},
+	{INSIDE, "read-write", check_primary, body_node, TYPE_JSON, false},
+	{INSIDE, "replica", check_replica, body_node, TYPE_JSON, true},
+	{INSIDE, "read-only", check_read_only, body_node, TYPE_JSON, true},
+	{INSIDE, "health", check_health, body_node, TYPE_JSON, true},
+	{INSIDE, "", check_never, body_node, TYPE_JSON, false},
+};
+
+static bool route_matches(const struct route *route, const char *path)
+{
+	size_t length = strlen(route->path);
+
+	switch (route->match) {
+	case WHOLE:
+		return strcmp(path, route->path) == 0;
+	case FIRST:
+		return strncmp(path, route->path, length) == 0 &&
+		       (path[length] == '\0' || path[length] == '/');
+	default:
+		return strstr(path, route->path) != NULL;
+	}
+}
+
+/* Every tag_<name>=<value> of the query must be a tag of this node, with that value. */
+static bool tags_hold(const struct context *context)
+{
+	json_t *tags = patroni_tags(context->view);
+	bool hold = tags != NULL;
+
+	for (unsigned i = 0; hold && i < context->request->query_count; i++) {
+		const struct http_query *query = &context->request->query[i];
+		json_t *tag;
+		char *text;
+
+		if (strncmp(query->name, "tag_", 4) != 0)
+			continue;
+		tag = json_object_get(tags, query->name + 4);
+		text = tag != NULL ? json_dumps(tag, JSON_ENCODE_ANY) : NULL;
+		hold = text != NULL && query->value != NULL && strcmp(text, query->value) == 0;
+		free(text);
+	}
+	json_decref(tags);
+	return hold;
+}
+
+static const struct route *route_find(const char *path)
+{
+	for (size_t i = 0; i < COUNT_OF(ROUTES) - 1; i++) {
+		if (route_matches(&ROUTES[i], path))
+			return &ROUTES[i];
+	}
+	return &ROUTES[COUNT_OF(ROUTES) - 1];
+}
+
+void http_answer(const struct http_request *request, const struct http_world *world,
+		 struct http_answer *answer)
+{
+	struct context context = {.request = request, .world = world, .view = world->view};
+	const struct route *route = route_find(request->path);
+	bool get = strcmp(request->method, "GET") == 0;
+
+	*answer = (struct http_answer){.status = 405, .type = TYPE_JSON};
+	if (!get && strcmp(request->method, "HEAD") != 0 &&
+	    strcmp(request->method, "OPTIONS") != 0) {
+		answer->allow = "GET, HEAD, OPTIONS";
+		answer->body = error_body("not_allowed", "this interface only answers questions: "
+							 "GET, HEAD and OPTIONS");
+		return;
+	}
+	answer->status = route->check(&context);
+	if (answer->status == 200 && route->tags && !tags_hold(&context))
+		answer->status = 503;
+	if (!get || route->body == NULL) {
+		answer->type = NULL;
+		return;
+	}
+	answer->type = route->type;
+	answer->body = route->body(&context);
+	if (answer->body == NULL)
+		*answer = (struct http_answer){.status = 500};
+}

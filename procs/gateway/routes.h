@@ -1,0 +1,50 @@
+/* HTTP: which path answers what. Pure: the server is in http.c. */
+#ifndef MHA_GATEWAY_ROUTES_H
+#define MHA_GATEWAY_ROUTES_H
+
+#include "gateway/events.h"
+#include "view/view.h"
+
+#define HTTP_QUERY_MAX 16
+
+struct http_request {
+	const char *method;
+	const char *path; /* starts with '/', without the query */
+	unsigned query_count;
+	struct http_query {
+		const char *name;
+		const char *value; /* NULL: none was given */
+	} query[HTTP_QUERY_MAX];
+};
+
+/* Everything that an answer may be made of; borrowed for the call. */
+struct http_world {
+	const struct view *view;
+	const struct events *events;
+	const struct status_gateway *counters;
+	const char *http_listen; /* as configured */
+	uint64_t election_ns;	 /* T */
+};
+
+struct http_answer {
+	unsigned status;
+	const char *type;  /* content type; static, NULL without a body */
+	const char *allow; /* value of an Allow header; static or NULL */
+	char *body;	   /* caller frees; NULL: none */
+};
+
+/*
+ * Always gives an answer; status 500 without a body when memory ran out. Checks answer 200 or
+ * 503 in Patroni's meaning (docs/man/mha-gateway.8 has the table); what is unknown outside /v1
+ * answers 503 as there.
+ */
+void http_answer(const struct http_request *request, const struct http_world *world,
+		 struct http_answer *answer);
+
+/* "16MB", "1kB", "512": bytes. False on anything else. */
+bool http_parse_bytes(const char *text, uint64_t *bytes);
+
+/* The whole /metrics page (heap), or NULL when memory ran out. */
+char *metrics_print(const struct http_world *world);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * What a set element of the fence says about itself, as its comment: which cluster opened it, for
+ * which epoch, under a lease or not. A restarted vip goes on from it, and `nft list` shows it.
+ *
+ *   "lease epoch 7 cluster 00c0ffee00c0ffee"      "standby epoch 7 cluster 00c0ffee00c0ffee"
+ */
+#ifndef MHA_VIP_NOTE_H
+#define MHA_VIP_NOTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/macros.h"
+
+#define NOTE_SIZE 80
+
+struct note {
+	bool lease; /* otherwise: a standby, open without a lease */
+	uint64_t epoch;
+	uint64_t cluster; /* conf_cluster_digest() */
+};
+
+/* Returns `text`. */
+const char *note_print(const struct note *note, char text[static NOTE_SIZE]);
+/* False on anything that note_print() does not write. `size` bytes, termination not needed. */
+MUST_CHECK bool note_parse(struct note *note, const char *text, size_t size);
+
+#endif

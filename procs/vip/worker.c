@@ -1,0 +1,596 @@
+#include "worker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "announce.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "bus.pb-c.h"
+#include "core/order.h"
+#include "kernel.h"
+#include "os/clock.h"
+#include "serve.h"
+#include "wire/convert.h"
+
+#define S  UINT64_C(1000000000)
+#define MS UINT64_C(1000000)
+/* What the kernel refused, or the bus did not take, is tried again after this. */
+#define RETRY_MS     20
+#define RETRY_MAX_MS 640
+/* The same refusal is logged this often. */
+#define REFUSAL_LOG_NS (60 * S)
+
+enum handle {
+	HANDLE_LEASE, /* a timerfd on CLOCK_BOOTTIME: the lease ends */
+	HANDLE_FENCE,
+	HANDLE_ADDRESS,
+	HANDLE_POLL_COUNT
+};
+
+/* What consensus was told last. */
+struct said {
+	uint8_t state;
+	uint64_t epoch;
+	bool vip_held;
+	bool kernel_fence;
+	char text[ERR_TEXT_SIZE];
+};
+
+struct vip {
+	struct worker *worker;
+	struct serve serve;
+	struct kernel kernel;
+	int lease_timer; /* -1: not open */
+	uv_poll_t polls[HANDLE_POLL_COUNT];
+	bool polling[HANDLE_POLL_COUNT];
+	uv_timer_t announce_timer;
+	uint64_t announce_left; /* of the burst */
+	uv_timer_t retry_timer;
+	uint64_t retry_ms;
+	bool fence_wrong; /* the kernel has refused what the fence should be */
+	bool report_due;  /* consensus does not know yet */
+	uint64_t incarnation;
+	uint64_t refused_epoch; /* of the grant whose refusal was logged last, and when */
+	uint64_t refused_ns;
+	struct err fence_error; /* why the kernel is not as it should be; code 0: it is */
+	struct err address_error;
+	struct said said;
+	struct status_vip status;
+};
+
+static bool vip_held(const struct vip *vip)
+{
+	return vip->serve.state == FENCE_OPEN && vip->kernel.address_used &&
+	       vip->kernel.address.present;
+}
+
+static const char *error_text(const struct vip *vip)
+{
+	if (vip->fence_error.code != 0)
+		return vip->fence_error.text;
+	return vip->address_error.code != 0 ? vip->address_error.text : "";
+}
+
+static void publish(struct vip *vip)
+{
+	struct status_vip *status = &vip->status;
+
+	status->updated_ns = clock_boot_ns();
+	status->fence = vip->serve.state;
+	status->epoch = vip->serve.epoch;
+	status->until_ns = vip->serve.until_ns;
+	status->vip_held = vip_held(vip);
+	status->kernel_fence = vip->kernel.fence_used;
+	status->renewals = vip->serve.renewals;
+	status->expiries = vip->serve.expiries;
+	memset(status->last_error, 0, sizeof(status->last_error));
+	strncpy(status->last_error, error_text(vip), sizeof(status->last_error) - 1);
+	status_publish(&vip->worker->status, status);
+}
+
+static void retry_later(struct vip *vip);
+
+static bool said_equal(const struct said *a, const struct said *b)
+{
+	return a->state == b->state && a->epoch == b->epoch && a->vip_held == b->vip_held &&
+	       a->kernel_fence == b->kernel_fence && strcmp(a->text, b->text) == 0;
+}
+
+/* Say what the kernel has; `always` also when it is what was said last. */
+static void report(struct vip *vip, bool always)
+{
+	struct said now = {
+		.state = vip->serve.state,
+		.epoch = vip->serve.epoch,
+		.vip_held = vip_held(vip),
+		.kernel_fence = vip->kernel.fence_used,
+	};
+	Mha__Bus__FenceReport message = MHA__BUS__FENCE_REPORT__INIT;
+
+	strncpy(now.text, error_text(vip), sizeof(now.text) - 1);
+	if (!always && !vip->report_due && said_equal(&now, &vip->said))
+		return;
+	message.state = now.state;
+	message.epoch = now.epoch;
+	message.vip_held = now.vip_held;
+	message.kernel_fence = now.kernel_fence;
+	message.text = now.text;
+	message.incarnation = vip->incarnation;
+	vip->said = now;
+	vip->report_due = bus_send(vip->worker->bus, ROUTE_FENCE, &message.base, NULL) < 0;
+	if (vip->report_due)
+		retry_later(vip);
+}
+
+/* A change of the error is logged once, by the one who shows it. */
+static void note_error(struct err *held, const char *event, int rc, const struct err *why)
+{
+	if (rc < 0 && (held->code != rc || strcmp(held->text, why->text) != 0))
+		log_event(LOG_ERROR, event, "error=%s why=\"%s\"", err_name(rc), why->text);
+	if (rc < 0) {
+		*held = *why;
+		held->code = rc;
+	} else {
+		held->code = 0;
+		held->text[0] = '\0';
+	}
+}
+
+static void arm_lease_timer(struct vip *vip)
+{
+	const uint64_t at = vip->serve.state == FENCE_OPEN ? vip->serve.until_ns : 0;
+	const struct itimerspec when = {
+		.it_value = {.tv_sec = (time_t)(at / S), .tv_nsec = (long)(at % S)}};
+
+	CHECK(timerfd_settime(vip->lease_timer, TFD_TIMER_ABSTIME, &when, NULL) == 0);
+}
+
+static void announce(struct vip *vip)
+{
+	struct err why = {0};
+
+	if (announce_send(WORKER_FD_PACKET, &vip->kernel.address, &why) < 0)
+		log_event(LOG_WARNING, "vip.announce", "why=\"%s\"", why.text);
+}
+
+static void on_announce(uv_timer_t *timer)
+{
+	struct vip *vip = timer->data;
+	const struct conf *conf = &vip->worker->conf;
+
+	if (!vip_held(vip))
+		return;
+	announce(vip);
+	if (vip->announce_left > 0)
+		vip->announce_left--;
+
+	const uint64_t next_ms =
+		vip->announce_left > 0 ? conf->vip_announce_gap_ms : conf->vip_refresh_ms;
+
+	(void)uv_timer_start(timer, on_announce, next_ms, 0);
+}
+
+/* The first announcement leaves now, not with the next turn of the loop. */
+static void announce_burst(struct vip *vip)
+{
+	vip->announce_left = vip->worker->conf.vip_announce_count;
+	on_announce(&vip->announce_timer);
+}
+
+static int set_fence(struct vip *vip, const struct serve *serve)
+{
+	const uint64_t started_ns = clock_boot_ns();
+	struct err why = {0};
+	const int rc = kernel_set_fence(&vip->kernel, serve, started_ns, &why);
+
+	vip->status.last_renew_us = (clock_boot_ns() - started_ns) / 1000;
+	note_error(&vip->fence_error, "fence.failed", rc, &why);
+	return rc;
+}
+
+static int set_address(struct vip *vip, bool announce_anyway)
+{
+	struct err why = {0};
+	bool added = false;
+	const int rc = kernel_set_address(&vip->kernel, &vip->serve, clock_boot_ns(), &added, &why);
+
+	note_error(&vip->address_error, "vip.failed", rc, &why);
+	if (rc < 0)
+		retry_later(vip);
+	else if (vip_held(vip) && (added || announce_anyway))
+		announce_burst(vip);
+	return rc;
+}
+
+/* A session's end reaches its client only while the address that it used is still here. */
+static int end_sessions(struct vip *vip)
+{
+	struct err why = {0};
+	unsigned ended = 0;
+	const int rc = kernel_end_sessions(&vip->kernel, &ended, &why);
+
+	if (rc < 0)
+		note_error(&vip->fence_error, "fence.failed", rc, &why);
+	if (ended > 0)
+		log_event(LOG_NOTICE, "fence.sessions", "ended=%u", ended);
+	return rc;
+}
+
+/* Make every part of the kernel what serve says: fence, then sessions, then address. */
+static int enforce(struct vip *vip)
+{
+	int rc = set_fence(vip, &vip->serve);
+
+	if (vip->serve.state == FENCE_CLOSED) {
+		const int sessions_rc = end_sessions(vip);
+
+		rc = rc < 0 ? rc : sessions_rc;
+	}
+	vip->fence_wrong = rc < 0;
+
+	const int address_rc = set_address(vip, false);
+
+	if (rc < 0)
+		retry_later(vip);
+	arm_lease_timer(vip);
+	return rc < 0 ? rc : address_rc;
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+	struct vip *vip = timer->data;
+
+	if (vip->fence_wrong)
+		(void)enforce(vip);
+	else if (vip->address_error.code != 0)
+		(void)set_address(vip, false);
+	report(vip, false);
+	publish(vip);
+	if (!uv_is_active((uv_handle_t *)timer))
+		vip->retry_ms = RETRY_MS;
+}
+
+static void retry_later(struct vip *vip)
+{
+	/* A missing interface announces itself; asking for it again and again finds nothing. */
+	if (vip->address_error.code == ERR_NOT_FOUND && !vip->fence_wrong && !vip->report_due)
+		return;
+	if (uv_is_active((uv_handle_t *)&vip->retry_timer))
+		return;
+	(void)uv_timer_start(&vip->retry_timer, on_retry, vip->retry_ms, 0);
+	vip->retry_ms = 2 * vip->retry_ms < RETRY_MAX_MS ? 2 * vip->retry_ms : RETRY_MAX_MS;
+}
+
+static void expire(struct vip *vip)
+{
+	log_event(LOG_WARNING, "fence.expired",
+		  "epoch=%" PRIu64 " the lease ended without a renewal: closed", vip->serve.epoch);
+	(void)enforce(vip);
+	report(vip, false);
+	publish(vip);
+}
+
+static void on_lease_timer(uv_poll_t *poll, int status, int events)
+{
+	struct vip *vip = poll->data;
+	uint64_t count;
+
+	UNUSED(status);
+	UNUSED(events);
+	/* Nothing to read: the lease was renewed in the same turn of the loop. */
+	(void)!read(vip->lease_timer, &count, sizeof(count));
+	if (serve_tick(&vip->serve, clock_boot_ns()) == SERVE_EXPIRE)
+		expire(vip);
+}
+
+static void on_fence_event(uv_poll_t *poll, int status, int events)
+{
+	struct vip *vip = poll->data;
+	struct err why = {0};
+
+	UNUSED(status);
+	UNUSED(events);
+	if (!fence_watch(&vip->kernel.fence) || kernel_fence_stands(&vip->kernel, &vip->serve))
+		return;
+
+	const int rc = kernel_restore_fence(&vip->kernel, &vip->serve, clock_boot_ns(), &why);
+
+	log_event(
+		LOG_WARNING, "fence.restored",
+		"state=%s somebody changed nftables table inet %s, for instance a firewall reload",
+		fence_state_name(vip->serve.state), FENCE_TABLE);
+	note_error(&vip->fence_error, "fence.failed", rc, &why);
+	vip->fence_wrong = rc < 0;
+	if (rc < 0)
+		retry_later(vip);
+	report(vip, false);
+	publish(vip);
+}
+
+static void on_address_event(uv_poll_t *poll, int status, int events)
+{
+	struct vip *vip = poll->data;
+	struct address *address = &vip->kernel.address;
+	const bool was_up = address->link_up;
+
+	UNUSED(status);
+	UNUSED(events);
+	if (!address_watch(address))
+		return;
+	if (vip->serve.state == FENCE_OPEN && !address->present)
+		log_event(LOG_WARNING, "vip.lost",
+			  "interface=%s somebody removed the virtual IP; it is added again",
+			  address->interface);
+	(void)set_address(vip, !was_up && address->link_up);
+	report(vip, false);
+	publish(vip);
+}
+
+static void refuse_grant(struct vip *vip, const Mha__Bus__Grant *grant, uint64_t now_ns)
+{
+	const int64_t left_ns = (int64_t)(grant->until_ns - now_ns);
+
+	report(vip, true);
+	if (vip->refused_ns != 0 && vip->refused_epoch == grant->epoch &&
+	    now_ns - vip->refused_ns < REFUSAL_LOG_NS)
+		return;
+	vip->refused_epoch = grant->epoch;
+	vip->refused_ns = now_ns;
+	log_event(LOG_WARNING, "fence.refused",
+		  "grant_epoch=%" PRIu64 " remaining_ms=%" PRId64 " state=%s epoch=%" PRIu64
+		  " the grant is older than what was seen, has ended, or is longer than a lease",
+		  grant->epoch, left_ns / (int64_t)MS, fence_state_name(vip->serve.state),
+		  vip->serve.epoch);
+}
+
+static void on_grant(struct vip *vip, const Mha__Bus__Grant *grant)
+{
+	struct serve next = vip->serve;
+	const uint64_t now_ns = clock_boot_ns();
+	const enum serve_step step = serve_grant(&next, grant->epoch, grant->until_ns, now_ns);
+
+	if (step == SERVE_KEEP)
+		return;
+	if (step == SERVE_REFUSE) {
+		refuse_grant(vip, grant, now_ns);
+		return;
+	}
+	/* What the kernel did not take is not served: the lease before it, if any, runs on. */
+	if (set_fence(vip, &next) < 0) {
+		report(vip, false);
+		publish(vip);
+		return;
+	}
+	vip->serve = next;
+	vip->fence_wrong = false;
+	arm_lease_timer(vip);
+	(void)set_address(vip, step == SERVE_OPEN);
+	if (step == SERVE_OPEN)
+		log_event(LOG_NOTICE, "fence.open",
+			  "epoch=%" PRIu64 " remaining_ms=%" PRIu64 " vip=%s", next.epoch,
+			  serve_timeout_ms(&next, now_ns),
+			  vip_held(vip) ? vip->worker->conf.vip_address : "-");
+	report(vip, false);
+	publish(vip);
+}
+
+static void send_result(struct vip *vip, const struct order *order, enum order_outcome outcome,
+			const char *text)
+{
+	Mha__Bus__OrderResult result = MHA__BUS__ORDER_RESULT__INIT;
+	char copy[ERR_TEXT_SIZE];
+	struct err why = {0};
+
+	memcpy(copy, text, strlen(text) + 1);
+	result.order_id = order->id;
+	result.outcome = outcome;
+	result.text = copy;
+	result.incarnation = vip->incarnation;
+	/* A lost result is the repetition of the order. */
+	if (bus_send(vip->worker->bus, ROUTE_RESULT_VIP, &result.base, &why) < 0)
+		log_event(LOG_DEBUG, "fence.result", "order=%" PRIu64 " why=\"%s\"", order->id,
+			  why.text);
+}
+
+static void on_order(struct vip *vip, const Mha__Bus__Order *message)
+{
+	struct order order;
+	struct err why = {0};
+	const uint8_t before = vip->serve.state;
+	enum serve_step step = SERVE_REFUSE;
+
+	if (order_from_message(message, &order, &why) < 0) {
+		log_event(LOG_WARNING, "fence.order", "why=\"%s\"", why.text);
+		return;
+	}
+	if (order_executor(order.kind) != EXECUTOR_VIP) {
+		send_result(vip, &order, OUTCOME_FAILED, "this order is not for vip");
+		return;
+	}
+	if (order.kind == ORDER_FENCE_CLOSE)
+		step = serve_close(&vip->serve, order.epoch);
+	else
+		step = serve_drop(&vip->serve, order.epoch);
+	if (step == SERVE_REFUSE) {
+		char text[ERR_TEXT_SIZE];
+
+		(void)snprintf(text, sizeof(text),
+			       "%s of epoch %" PRIu64 ": epoch %" PRIu64 " is known",
+			       order_kind_name(order.kind), order.epoch, vip->serve.epoch);
+		report(vip, true);
+		send_result(vip, &order, OUTCOME_REFUSED, text);
+		return;
+	}
+
+	const int rc = step == SERVE_KEEP && !vip->fence_wrong ? 0 : enforce(vip);
+
+	if (vip->serve.state != before)
+		log_event(LOG_NOTICE,
+			  vip->serve.state == FENCE_CLOSED ? "fence.closed" : "fence.dropped",
+			  "epoch=%" PRIu64 " order=%" PRIu64, order.epoch, order.id);
+	report(vip, false);
+	publish(vip);
+	send_result(vip, &order, rc < 0 ? OUTCOME_FAILED : OUTCOME_DONE,
+		    rc < 0 ? error_text(vip) : "");
+}
+
+static void vip_message(struct worker *worker, enum route_id route, const ProtobufCMessage *message)
+{
+	struct vip *vip = worker->self;
+
+	if (route == ROUTE_GRANT)
+		on_grant(vip, (const Mha__Bus__Grant *)message);
+	else if (route == ROUTE_ORDER_VIP)
+		on_order(vip, (const Mha__Bus__Order *)message);
+}
+
+static void on_peer(void *arg, enum worker_id peer)
+{
+	if (peer == WORKER_consensus)
+		report(arg, true);
+}
+
+static int watch(struct vip *vip, enum handle handle, int fd, uv_poll_cb callback, struct err *why)
+{
+	uv_poll_t *poll = &vip->polls[handle];
+	int rc = uv_poll_init(vip->worker->loop, poll, fd);
+
+	if (rc == 0) {
+		poll->data = vip;
+		vip->polling[handle] = true;
+		rc = uv_poll_start(poll, UV_READABLE, callback);
+	}
+	return rc < 0 ? err_set(why, ERR_IO, "watch descriptor: %s", uv_strerror(rc)) : 0;
+}
+
+static int watch_all(struct vip *vip, struct err *why)
+{
+	int rc;
+
+	vip->lease_timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (vip->lease_timer < 0)
+		return err_set_errno(why, ERR_IO, errno, "lease timer");
+	if ((rc = watch(vip, HANDLE_LEASE, vip->lease_timer, on_lease_timer, why)) < 0)
+		return rc;
+	if (vip->kernel.fence_used &&
+	    (rc = watch(vip, HANDLE_FENCE, fence_watch_fd(&vip->kernel.fence), on_fence_event,
+			why)) < 0)
+		return rc;
+	if (vip->kernel.address_used &&
+	    (rc = watch(vip, HANDLE_ADDRESS, address_watch_fd(&vip->kernel.address),
+			on_address_event, why)) < 0)
+		return rc;
+	return 0;
+}
+
+/*
+ * Without a kernel fence only the own status section knows of a lease: what the process before this
+ * one published still holds if it has not ended.
+ */
+static void take_over_from_status(struct vip *vip, uint64_t now_ns, struct serve_found *found)
+{
+	struct status_vip last;
+
+	if (vip->kernel.fence_used || status_read(&vip->worker->status, &last, NULL) < 0)
+		return;
+	if (last.fence != FENCE_OPEN || last.epoch == 0 || last.until_ns <= now_ns ||
+	    last.until_ns - now_ns > vip->serve.lease_max_ns)
+		return;
+	*found = (struct serve_found){
+		.state = FENCE_OPEN, .epoch = last.epoch, .until_ns = last.until_ns};
+}
+
+static int take_over(struct vip *vip, struct err *why)
+{
+	const uint64_t now_ns = clock_boot_ns();
+	const uint64_t lease_max_ns = vip->worker->conf.election_ms * MS;
+	struct serve_found found;
+	int rc;
+
+	if ((rc = kernel_take_over(&vip->kernel, now_ns, &found, why)) < 0) {
+		if (vip->worker->conf.fence_kernel == FENCE_MODE_REQUIRED)
+			return err_in(why, rc, "fence.kernel is 'required'");
+		log_event(LOG_WARNING, "fence.missing",
+			  "why=\"%s\" the database is stopped before its lease ends instead",
+			  why->text);
+		kernel_drop_fence(&vip->kernel);
+	}
+	vip->serve.lease_max_ns = lease_max_ns;
+	take_over_from_status(vip, now_ns, &found);
+	serve_init(&vip->serve, lease_max_ns, &found);
+	log_event(LOG_NOTICE, "fence.found", "state=%s epoch=%" PRIu64 " kernel_fence=%s",
+		  fence_state_name(found.state), found.epoch,
+		  vip->kernel.fence_used ? "yes" : "no");
+	/* A lease or a standby goes on undisturbed; what is closed is made so in every part. */
+	if (found.state == FENCE_CLOSED)
+		(void)enforce(vip);
+	else
+		(void)set_address(vip, found.state == FENCE_OPEN);
+	arm_lease_timer(vip);
+	return 0;
+}
+
+static int vip_start(struct worker *worker, struct err *why)
+{
+	struct vip *vip = calloc(1, sizeof(*vip));
+	int rc;
+
+	if (vip == NULL)
+		return err_set(why, ERR_NO_MEMORY, "vip: no memory");
+	vip->worker = worker;
+	vip->lease_timer = -1;
+	vip->incarnation = clock_boot_ns();
+	vip->retry_ms = RETRY_MS;
+	vip->report_due = true;
+	worker->self = vip;
+	(void)uv_timer_init(worker->loop, &vip->announce_timer);
+	(void)uv_timer_init(worker->loop, &vip->retry_timer);
+	vip->announce_timer.data = vip;
+	vip->retry_timer.data = vip;
+	if ((rc = kernel_open(&vip->kernel, &worker->conf, why)) < 0 ||
+	    (rc = watch_all(vip, why)) < 0 || (rc = take_over(vip, why)) < 0)
+		return rc;
+	bus_watch(worker->bus, on_peer, vip);
+	report(vip, true);
+	publish(vip);
+	return 0;
+}
+
+static void vip_reload(struct worker *worker)
+{
+	struct vip *vip = worker->self;
+
+	/* New gaps and refreshes count from now on. */
+	if (vip_held(vip))
+		on_announce(&vip->announce_timer);
+}
+
+/* What the kernel has stays: the next process goes on with it, or its timeouts end it. */
+static void vip_finish(struct worker *worker)
+{
+	struct vip *vip = worker->self;
+
+	bus_watch(worker->bus, NULL, NULL);
+	for (unsigned i = 0; i < HANDLE_POLL_COUNT; i++) {
+		if (vip->polling[i])
+			(void)uv_poll_stop(&vip->polls[i]);
+	}
+	(void)uv_timer_stop(&vip->announce_timer);
+	(void)uv_timer_stop(&vip->retry_timer);
+	kernel_close(&vip->kernel);
+	if (vip->lease_timer >= 0)
+		(void)close(vip->lease_timer);
+	/* `vip` itself holds handles that the loop still knows; it ends with the process. */
+}
+
+const struct worker_ops VIP_OPS = {
+	.start = vip_start,
+	.message = vip_message,
+	.reload = vip_reload,
+	.finish = vip_finish,
+};

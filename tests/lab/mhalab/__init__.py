@@ -1,0 +1,1 @@
+"""The test laboratory: hosts as namespaces, faults, a probe and its judgement."""

@@ -1,0 +1,220 @@
+"""The probe: a writer through the VIP and two pollers per node, run as one C program."""
+
+import json
+import os
+import subprocess
+import threading
+import time
+
+import psycopg2
+
+from . import config, judge
+from .system import LabError, in_netns, netns_file, now_ns, wait_until
+
+WRITER = "writer"
+
+
+def conninfo(lab, address, options=""):
+    """How everything in the lab connects: short timeouts, no encryption to wait for."""
+    text = (f"hostaddr={address} port={config.PG_PORT} user={config.USER} "
+            f"dbname={config.DBNAME} password={lab.plan['password']} sslmode=disable "
+            "gssencmode=disable tcp_user_timeout=5000 keepalives_idle=1 keepalives_interval=1 "
+            "keepalives_count=3 connect_timeout=5")
+    return text + (f" options='{options}'" if options else "")
+
+
+class Probe:
+    """One run of lab-probe. Its logs and verdict lie in `directory`."""
+
+    def __init__(self, lab, directory, pollers=True, pace_ms=2):
+        self.lab = lab
+        self.directory = directory
+        self.latest = {"now": 0, "clients": {}}
+        self.process = None
+        self.reader = None
+        self.began_ns = 0
+        self.polls = []
+        os.makedirs(directory, exist_ok=True)
+        client_ns = netns_file(lab.plan["client_ns"])
+        lines = [(WRITER, "probe_writes", client_ns, pace_ms, 10, 0, 6, "leave",
+                  conninfo(lab, config.VIP))]
+        if pollers:
+            for node in lab.data_nodes:
+                inside = netns_file(node["ns"])
+                # From the node's own namespace: a cut does not hide what happens behind it.
+                for kind, options, refresh in (("local", "-c synchronous_commit=local", 0),
+                                               ("new", "", 1000)):
+                    name = f"{node['name']}-{kind}"
+                    self.polls.append((node["name"], name))
+                    lines.append((name, "probe_polls", inside, 20, 20, refresh, 2, "stay",
+                                  conninfo(lab, node["addr"], options)))
+        self.plan_path = os.path.join(directory, "plan")
+        with open(self.plan_path, "w", encoding="ascii",
+                  opener=lambda path, flags: os.open(path, flags, 0o600)) as handle:
+            for line in lines:
+                handle.write("\t".join(str(field) for field in line) + "\n")
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        self.began_ns = now_ns()
+        self.process = subprocess.Popen(
+            [self.lab.tool("lab-probe"), self.plan_path, self.directory],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.latest = json.loads(line)
+
+    def stop(self):
+        """End the probe; its logs are complete afterwards."""
+        if self.process is None:
+            return
+        self.process.stdin.close()
+        self.reader.join()
+        status = self.process.wait()
+        self.process = None
+        if status != 0:
+            raise LabError(f"lab-probe ended with status {status}")
+
+    def acknowledged(self):
+        """Acknowledged writes of the writer so far."""
+        if self.process is not None and self.process.poll() is not None:
+            raise LabError("lab-probe has ended early")
+        return self.latest["clients"].get(WRITER, {}).get("acknowledged", 0)
+
+    def wait_acknowledged(self, more, seconds, what):
+        """Wait until so many further writes were acknowledged."""
+        goal = self.acknowledged() + more
+        wait_until(lambda: self.acknowledged() >= goal, seconds, what, 0.02)
+
+    # -- after stop() -----------------------------------------------------------------------
+
+    def writer_log(self):
+        return judge.read_log(judge.log_path(self.directory, WRITER))
+
+    def reigns(self):
+        polls = [(node, judge.read_log(judge.log_path(self.directory, name))[0])
+                 for node, name in self.polls]
+        return judge.reigns(polls)
+
+    def verdict(self, faults=()):
+        """The report: `faults` are rows {"kind", "node", "at_ns"}; losses are counted now."""
+        acknowledged, doubtful = self.writer_log()
+        found = self.reigns()
+        moments, texts, unsure = judge.twins(found)
+        lost = judge.missing(acknowledged, written_ids(self.lab, acknowledged))
+        report = {"acknowledged": len(acknowledged), "doubtful": len(doubtful),
+                  "missing": len(lost), "missing_ids": lost[:20], "twin_moments": moments,
+                  "twins": texts, "twins_unsure": unsure,
+                  "reigns": [{"node": r.node, "timeline": r.timeline,
+                              "accepted": len(r.writes)} for r in found],
+                  "faults": []}
+        rows = list(faults)
+        for row, after in zip(rows, rows[1:] + [None]):
+            result = judge.outage(acknowledged, row["at_ns"], after and after["at_ns"]) or {}
+            result.update(row)
+            result["handover_ms"] = judge.handover(found, row["node"], row["at_ns"])
+            report["faults"].append(result)
+        return report
+
+
+def query(lab, address, sql, namespace=None, timeout_s=5, fetch=True):
+    """One statement as the application user; psycopg2.Error tells what went wrong."""
+    def body():
+        link = psycopg2.connect(conninfo(lab, address,
+                                         f"-c statement_timeout={timeout_s * 1000}"))
+        try:
+            link.autocommit = True
+            with link.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall() if fetch else None
+        finally:
+            link.close()
+    return in_netns(namespace or lab.plan["client_ns"], body)
+
+
+def written_ids(lab, acknowledged, address=config.VIP, namespace=None):
+    """The ids in the table, from the lowest acknowledged one on."""
+    if not acknowledged:
+        return set()
+    lowest = min(w.id for w in acknowledged)
+    rows = query(lab, address, f"SELECT id FROM probe_writes WHERE id >= {lowest}", namespace, 60)
+    return {row[0] for row in rows}
+
+
+STANDBY_SQL = """SELECT pg_is_in_recovery(),
+    coalesce((SELECT status = 'streaming' FROM pg_stat_wal_receiver), false),
+    coalesce((SELECT max(id) FROM probe_writes), 0)"""
+
+
+def standby_holds(lab, node, newest):
+    """The node is a streaming standby, and a reader of it sees the write `newest`."""
+    try:
+        recovery, streaming, found = query(lab, node["addr"], STANDBY_SQL, node["ns"], 5)[0]
+    except (psycopg2.Error, LabError, OSError):
+        return False
+    return recovery and streaming and found >= newest
+
+
+def newest_id(lab):
+    """The newest write as the VIP's node knows it, None when it does not answer."""
+    try:
+        return query(lab, config.VIP, "SELECT coalesce(max(id), 0) FROM probe_writes")[0][0]
+    except (psycopg2.Error, LabError, OSError):
+        return None
+
+
+def absentees(lab):
+    """Names of data nodes that do not serve as they should: one primary, all others following."""
+    newest = newest_id(lab)
+    holders = lab.vip_holders()
+    if newest is None or len(holders) != 1:
+        return [node["name"] for node in lab.data_nodes]
+    return [node["name"] for node in lab.data_nodes
+            if node is not holders[0] and not standby_holds(lab, node, newest)]
+
+
+def wait_serving(lab, directory, seconds=180, progress=None):
+    """Wait until a write through the VIP is acknowledged."""
+    began = time.monotonic()
+    with Probe(lab, directory, pollers=False, pace_ms=20) as probe:
+        while probe.acknowledged() == 0:
+            if time.monotonic() - began > seconds:
+                raise LabError(f"no write through the VIP was acknowledged for {seconds} s")
+            if progress:
+                progress()
+            time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def settled(lab):
+    """The agents' own word: the record holds every data node that follows, nothing is under way."""
+    try:
+        status = json.loads(lab.mhactl(lab.vip_holders()[0], "status", "--json"))
+    except (LabError, IndexError, ValueError):
+        return False
+    members = [m for m in status["members"] if m["kind"] == "data"]
+    leader = status["leader"]["name"]
+    return bool(status["settled"]) and all(
+        m["in_record"] for m in members if m["name"] != leader)
+
+
+def wait_whole(lab, seconds=180):
+    """Wait until every data node serves or follows, and the record counts on all of them."""
+    began = time.monotonic()
+    try:
+        wait_until(lambda: not absentees(lab), seconds, "all nodes to be back", 0.1)
+        if not lab.plan["plain"]:
+            wait_until(lambda: settled(lab), seconds, "all nodes to be on record", 0.1)
+    except LabError as trouble:
+        raise LabError(f"{trouble}; not in order: {', '.join(absentees(lab)) or 'the record'}"
+                       ) from None
+    return time.monotonic() - began

@@ -1,0 +1,94 @@
+/*
+ * Clients that write all the time: through the address mostly, and straight to any node. A write
+ * is acknowledged in the instant in which the database lets its session go on.
+ */
+#include "base/check.h"
+#include "sim.h"
+
+static void turn_later(unsigned index, uint64_t delay)
+{
+	struct client *client = &world.clients[index];
+
+	client->generation++;
+	client->at = NODE_NONE;
+	event_add(world.now + delay, (struct event){.what = AT_CLIENT,
+						    .part = (uint8_t)index,
+						    .generation = client->generation});
+}
+
+static node_id pick(void)
+{
+	if (!random_permille(250))
+		for (unsigned id = 1; id <= world.total; id++)
+			if (vip_here(&world.hosts[id]))
+				return (node_id)id;
+	return (node_id)random_between(1, world.options.data);
+}
+
+/* Also the deadline of a write that still waits. */
+void client_turn(unsigned index, uint32_t generation)
+{
+	struct client *client = &world.clients[index];
+
+	if (generation != client->generation)
+		return;
+	client->generation++;
+	client->at = NODE_NONE;
+	event_add(world.now + random_between(50, 300) * US,
+		  (struct event){.what = AT_ARRIVAL,
+				 .host = pick(),
+				 .part = (uint8_t)index,
+				 .generation = client->generation});
+}
+
+void client_arrival(struct host *host, const struct event *event)
+{
+	struct client *client = &world.clients[event->part];
+	struct pg *pg = &host->pg;
+
+	if (event->generation != client->generation)
+		return;
+	if (!pg_accepts_writes(host) || pg->hung) {
+		turn_later(event->part, random_between(5, 40) * MS);
+		return;
+	}
+	check_accepting(host);
+	client->at = host->id;
+	client->pg_generation = pg->generation;
+	client->record = pg_insert(host, true);
+	client->lsn = pg->inserted;
+	client->since = world.now;
+	event_add(world.now + random_between(100, 200 + world.disk_us) * US,
+		  (struct event){.what = AT_PG_FLUSH,
+				 .host = host->id,
+				 .generation = pg->generation,
+				 .lsn = pg->inserted});
+	/* It does not wait for ever. */
+	event_add(world.now + 3 * SEC, (struct event){.what = AT_CLIENT,
+						      .part = event->part,
+						      .generation = client->generation});
+}
+
+void client_release(struct host *host, wal_lsn upto)
+{
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		struct client *client = &world.clients[i];
+
+		if (client->at != host->id || client->lsn > upto ||
+		    client->lsn > host->pg.flushed ||
+		    client->pg_generation != host->pg.generation)
+			continue;
+		world.acknowledged++;
+		world.last_ack = world.now;
+		world.records[client->record].acknowledged = true;
+		check_acknowledged(host, client->lsn, client->record);
+		turn_later(i, random_between(5, 40) * MS);
+	}
+}
+
+void client_abandon(struct host *host)
+{
+	for (unsigned i = 0; i < CLIENTS; i++)
+		if (world.clients[i].at == host->id)
+			turn_later(i, random_between(5, 40) * MS);
+}

@@ -1,0 +1,438 @@
+/* dbctl and dbmon: orders take their time, one at a time, and may be cut off at any step. */
+#include <string.h>
+
+#include "base/check.h"
+#include "sim.h"
+
+static void work_later(struct host *host, enum executor who, uint64_t delay)
+{
+	struct executor_state *executor = &host->executors[who];
+
+	event_add(world.now + delay, (struct event){.what = AT_WORK,
+						    .host = host->id,
+						    .part = (uint8_t)who,
+						    .generation = executor->generation,
+						    .lsn = executor->ticket});
+}
+
+static void probe_later(struct host *host, uint64_t delay)
+{
+	event_add(world.now + delay,
+		  (struct event){.what = AT_PROBE,
+				 .host = host->id,
+				 .part = EXECUTOR_DBMON,
+				 .generation = host->executors[EXECUTOR_DBMON].generation,
+				 .lsn = 1});
+}
+
+static void job_report(struct host *host, enum db_job job)
+{
+	struct agent_event event;
+
+	memset(&event, 0, sizeof(event));
+	host->job = (uint8_t)job;
+	event.kind = EV_JOB;
+	event.job.job = (uint8_t)job;
+	event.job.total = job == JOB_NONE ? 0 : 100;
+	bus_send(host, &event);
+}
+
+void executor_start(struct host *host, enum executor who)
+{
+	struct executor_state *executor = &host->executors[who];
+	struct agent_event event;
+
+	executor->up = true;
+	executor->generation++;
+	executor->busy = false;
+	executor->epoch_seen = 0;
+	memset(&event, 0, sizeof(event));
+	event.kind = EV_EXECUTOR_RESET;
+	event.reset.executor = (uint8_t)who;
+	bus_send(host, &event);
+	if (who == EXECUTOR_VIP) {
+		vip_start(host);
+	} else if (who == EXECUTOR_DBCTL) {
+		job_report(host, JOB_NONE);
+	} else {
+		host->probed_once = false;
+		probe_later(host, random_between(1, 50) * MS);
+	}
+}
+
+void executor_stop(struct host *host, enum executor who)
+{
+	struct executor_state *executor = &host->executors[who];
+
+	executor->up = false;
+	executor->generation++;
+	/* A job's children die with dbctl; half a rewind leaves a directory that cannot start. */
+	if (who == EXECUTOR_DBCTL && executor->busy && executor->order.kind == ORDER_DB_REWIND &&
+	    executor->step > 1 && random_permille(500))
+		host->pg.broken = true;
+	executor->busy = false;
+}
+
+static void finish(struct host *host, enum executor who, enum order_outcome outcome)
+{
+	struct executor_state *executor = &host->executors[who];
+	struct agent_event event;
+
+	memset(&event, 0, sizeof(event));
+	event.kind = EV_ORDER_RESULT;
+	event.result.order_id = executor->order.id;
+	event.result.outcome = (uint8_t)outcome;
+	if (executor->order.kind == ORDER_DB_POSITION || executor->order.kind == ORDER_DB_PROMOTE) {
+		event.result.has_facts = true;
+		event.result.facts = dbmon_facts(host);
+	}
+	trace("n%u %s: %s", host->id, order_kind_name(executor->order.kind),
+	      outcome == OUTCOME_DONE ? "done" : outcome == OUTCOME_FAILED ? "failed" : "refused");
+	executor->busy = false;
+	bus_send(host, &event);
+}
+
+/* --- dbctl --- */
+
+static uint64_t duration(unsigned kind)
+{
+	switch (kind) {
+	case ORDER_DB_INITDB:
+		return random_between(200, 600) * MS;
+	case ORDER_DB_START:
+		return random_between(20, 80) * MS;
+	case ORDER_DB_STOP:
+		return random_between(20, 150) * MS;
+	case ORDER_DB_KILL:
+		return random_between(3, 30) * MS;
+	case ORDER_DB_REWIND:
+		return random_between(150, 1200) * MS;
+	case ORDER_DB_CLONE:
+		return random_between(400, 2000) * MS;
+	default:
+		return random_between(1, 6) * MS;
+	}
+}
+
+static const struct host *source_of(const struct host *host, const struct order *order)
+{
+	const struct host *source = &world.hosts[order->upstream];
+
+	if (order->upstream == NODE_NONE || order->upstream == host->id ||
+	    !link_open(host->id, source->id) || !link_open(source->id, host->id) ||
+	    !fence_admits(source) || !pg_answers(source))
+		return NULL;
+	return source;
+}
+
+static enum order_outcome rewind_to(struct host *host, const struct pg *source)
+{
+	struct pg *pg = &host->pg;
+
+	if (pg->state != PG_STOPPED || pg->broken || pg->system_id != source->system_id)
+		return OUTCOME_FAILED;
+	if (random_permille(100)) {
+		pg->broken = random_permille(700);
+		return OUTCOME_FAILED;
+	}
+	/* It compares the timelines of the last checkpoints, and "same timeline" is no error. */
+	if (source->checkpointed == pg->timeline)
+		return OUTCOME_DONE;
+	pg_cut(pg, pg_common(pg, source));
+	memcpy(pg->history, source->history, sizeof(pg->history));
+	pg->consistent_at = source->flushed;
+	return OUTCOME_DONE;
+}
+
+static enum order_outcome clone_of(struct host *host, const struct pg *source)
+{
+	struct pg *pg = &host->pg;
+
+	if (pg->state >= PG_RECOVERING || random_permille(50))
+		return OUTCOME_FAILED;
+	pg_copy_wal(pg, source, source->flushed);
+	memcpy(pg->history, source->history, sizeof(pg->history));
+	pg->system_id = source->system_id;
+	pg->consistent_at = source->flushed;
+	pg->checkpointed = source->timeline;
+	pg->broken = false;
+	pg->state = PG_STOPPED;
+	return OUTCOME_DONE;
+}
+
+static struct pg_config config_of(const struct order *order)
+{
+	return (struct pg_config){.promise = order->promise,
+				  .epoch = order->epoch,
+				  .upstream = order->upstream,
+				  .rule = order->rule};
+}
+
+static enum order_outcome dbctl_do(struct host *host, const struct order *order)
+{
+	struct pg *pg = &host->pg;
+	const struct host *source = source_of(host, order);
+	const struct pg_config config = config_of(order);
+
+	switch (order->kind) {
+	case ORDER_DB_INITDB:
+		if (pg->state == PG_ABSENT)
+			pg_found(host);
+		return OUTCOME_DONE;
+	case ORDER_DB_START:
+		if (pg->state == PG_ABSENT || pg->broken || random_permille(20))
+			return OUTCOME_FAILED;
+		pg_configure(host, &config, order->reserve_until);
+		if (pg->state == PG_STOPPED)
+			pg_start(host);
+		return OUTCOME_DONE;
+	case ORDER_DB_STOP:
+		pg_stop(host);
+		return OUTCOME_DONE;
+	case ORDER_DB_KILL:
+		pg_kill(host, false);
+		return OUTCOME_DONE;
+	case ORDER_DB_CONFIGURE:
+		if (pg->state == PG_ABSENT)
+			return OUTCOME_FAILED;
+		pg_configure(host, &config, order->reserve_until);
+		return OUTCOME_DONE;
+	case ORDER_DB_REWIND:
+		return source == NULL ? OUTCOME_FAILED : rewind_to(host, &source->pg);
+	default:
+		return source == NULL ? OUTCOME_FAILED : clone_of(host, &source->pg);
+	}
+}
+
+static bool is_job(unsigned kind)
+{
+	return kind == ORDER_DB_INITDB || kind == ORDER_DB_REWIND || kind == ORDER_DB_CLONE;
+}
+
+static void dbctl_work(struct host *host)
+{
+	struct executor_state *executor = &host->executors[EXECUTOR_DBCTL];
+	const struct order order = executor->order;
+	enum order_outcome outcome;
+
+	if (executor->step == 1 && is_job(order.kind)) {
+		executor->step = 2;
+		work_later(host, EXECUTOR_DBCTL, duration(order.kind));
+		return;
+	}
+	outcome = dbctl_do(host, &order);
+	if (is_job(order.kind))
+		job_report(host, JOB_NONE);
+	finish(host, EXECUTOR_DBCTL, outcome);
+}
+
+/* --- dbmon --- */
+
+static uint8_t db_seen(struct host *host)
+{
+	const struct pg *pg = &host->pg;
+
+	if (pg->state == PG_ABSENT)
+		return DB_ABSENT;
+	if (pg->state == PG_STOPPED)
+		return pg->broken ? DB_BROKEN : DB_DOWN;
+	if (!pg->hung)
+		host->hang_seen = 0;
+	else if (host->hang_seen == 0)
+		host->hang_seen = world.now;
+	if (pg->hung && world.now - host->hang_seen > world.agent.election_ns / 2)
+		return DB_HUNG;
+	return pg->state == PG_RECOVERING ? DB_STARTING
+	       : pg->state == PG_STANDBY  ? DB_STANDBY
+					  : DB_PRIMARY;
+}
+
+static void see_primary(struct host *host, struct facts *facts)
+{
+	const struct pg *pg = &host->pg;
+
+	facts->rule = pg->loaded.rule;
+	if (host->rule_generation != pg->generation || host->rule_since == 0 ||
+	    host->rule_seen.members != facts->rule.members ||
+	    host->rule_seen.need != facts->rule.need) {
+		host->rule_generation = pg->generation;
+		host->rule_seen = facts->rule;
+		host->rule_since = pg->flushed;
+	}
+	facts->rule_since = host->rule_since;
+	for (unsigned id = 1; id <= world.total; id++) {
+		const struct wal_sender *sender = &pg->senders[id];
+
+		if (sender->on && facts->standby_count < NODES_MAX)
+			facts->standbys[facts->standby_count++] =
+				(struct standby_view){.node = (node_id)id,
+						      .streaming = sender->acknowledged != 0,
+						      .flushed = sender->acknowledged,
+						      .replayed = sender->acknowledged};
+	}
+}
+
+struct facts dbmon_facts(struct host *host)
+{
+	const struct pg *pg = &host->pg;
+	const uint8_t db = db_seen(host);
+	struct facts facts;
+
+	/* A database that does not answer: what it said last, for a while. */
+	if (pg->hung) {
+		facts = host->probed;
+		facts.db = db == DB_HUNG ? db : facts.db;
+		return facts;
+	}
+	memset(&facts, 0, sizeof(facts));
+	facts.db = db;
+	if (db == DB_ABSENT || db == DB_BROKEN)
+		return facts;
+	facts.system_id = pg->system_id;
+	if (db != DB_STANDBY && db != DB_PRIMARY)
+		return facts;
+	pg_position(pg, &facts.position);
+	facts.promise = pg->loaded.promise;
+	facts.config_epoch = pg->loaded.epoch;
+	if (db == DB_PRIMARY) {
+		see_primary(host, &facts);
+	} else {
+		host->rule_since = 0;
+		facts.receiving = pg->receiving;
+		facts.upstream = pg->receiving ? pg->receiving_from : NODE_NONE;
+	}
+	return facts;
+}
+
+/* Once more soon: the postmaster's pidfd, or the timer. */
+void dbmon_probe(struct host *host)
+{
+	struct agent_event event;
+
+	memset(&event, 0, sizeof(event));
+	event.kind = EV_LOCAL_FACTS;
+	event.facts = dbmon_facts(host);
+	if (!host->probed_once || memcmp(&event.facts, &host->probed, sizeof(host->probed)) != 0) {
+		host->probed = event.facts;
+		host->probed_once = true;
+		bus_send(host, &event);
+	}
+	probe_later(host, random_between(40, 60) * MS);
+}
+
+static void dbmon_work(struct host *host)
+{
+	struct executor_state *executor = &host->executors[EXECUTOR_DBMON];
+	const struct order *order = &executor->order;
+	const struct pg *pg = &host->pg;
+	const bool waited = world.now - executor->since > SEC;
+
+	if (!pg_answers(host)) {
+		finish(host, EXECUTOR_DBMON, OUTCOME_FAILED);
+		return;
+	}
+	switch (order->kind) {
+	case ORDER_DB_POSITION:
+		if (pg->loaded.promise >= order->promise && !pg->receiving)
+			finish(host, EXECUTOR_DBMON, OUTCOME_DONE);
+		else if (waited)
+			finish(host, EXECUTOR_DBMON, OUTCOME_FAILED);
+		else
+			work_later(host, EXECUTOR_DBMON, random_between(1, 4) * MS);
+		return;
+	case ORDER_DB_PROMOTE:
+		if (executor->step == 1 && pg->state == PG_STANDBY) {
+			if (order->lease_until_ns <= local_ns(host)) {
+				finish(host, EXECUTOR_DBMON, OUTCOME_REFUSED);
+				return;
+			}
+			executor->step = 2;
+			work_later(host, EXECUTOR_DBMON, random_between(15, 60) * MS);
+			return;
+		}
+		(void)pg_promote(host);
+		finish(host, EXECUTOR_DBMON,
+		       pg->state == PG_PRIMARY ? OUTCOME_DONE : OUTCOME_FAILED);
+		return;
+	default:
+		if (executor->step == 1) {
+			executor->step = 2;
+			work_later(host, EXECUTOR_DBMON, random_between(10, 200) * MS);
+			return;
+		}
+		host->pg.checkpointed = pg->timeline;
+		finish(host, EXECUTOR_DBMON, OUTCOME_DONE);
+		return;
+	}
+}
+
+void executor_work(struct host *host, const struct event *event)
+{
+	const struct executor_state *executor = &host->executors[event->part];
+
+	if (!executor->busy || executor->ticket != event->lsn)
+		return;
+	if (event->part == EXECUTOR_DBCTL)
+		dbctl_work(host);
+	else
+		dbmon_work(host);
+}
+
+static void refuse(struct host *host, const struct order *order)
+{
+	struct agent_event event;
+
+	memset(&event, 0, sizeof(event));
+	event.kind = EV_ORDER_RESULT;
+	event.result.order_id = order->id;
+	event.result.outcome = OUTCOME_REFUSED;
+	bus_send(host, &event);
+}
+
+void executor_order(struct host *host, const struct event *event)
+{
+	const enum executor who = event->part;
+	struct executor_state *executor = &host->executors[who];
+	const struct order *order = event->data;
+
+	if (order->kind == ORDER_NONE) {
+		vip_grant(host, order->epoch, order->lease_until_ns);
+		return;
+	}
+	if (who == EXECUTOR_VIP) {
+		vip_order(host, order);
+		return;
+	}
+	if (order->epoch < executor->epoch_seen) {
+		refuse(host, order);
+		return;
+	}
+	executor->epoch_seen = order->epoch;
+	if (executor->busy) {
+		/* Repeated, or the same under another number; a job is not dropped for less than KILL. */
+		if (executor->order.id == order->id)
+			return;
+		if (executor->order.kind == order->kind && is_job(order->kind)) {
+			executor->order.id = order->id;
+			return;
+		}
+		if (is_job(executor->order.kind) && order->kind != ORDER_DB_KILL)
+			return;
+		if (executor->order.kind == ORDER_DB_REWIND)
+			host->pg.broken = random_permille(500);
+		if (is_job(executor->order.kind))
+			job_report(host, JOB_NONE);
+	}
+	executor->busy = true;
+	executor->order = *order;
+	executor->since = world.now;
+	executor->step = 1;
+	executor->ticket++;
+	if (is_job(order->kind))
+		job_report(host, order->kind == ORDER_DB_INITDB	  ? JOB_INITDB
+				 : order->kind == ORDER_DB_REWIND ? JOB_REWIND
+								  : JOB_CLONE);
+	work_later(host, who, is_job(order->kind) ? 0
+			      : who == EXECUTOR_DBMON ? random_between(1, 3) * MS
+						      : duration(order->kind));
+}

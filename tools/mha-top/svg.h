@@ -1,0 +1,12 @@
+/* The screen as a picture for the documentation. */
+#ifndef MHA_TOP_SVG_H
+#define MHA_TOP_SVG_H
+
+#include <stdio.h>
+
+#include "top/lines.h"
+
+/* False: the stream failed. */
+MUST_CHECK bool svg_print(const struct lines *lines, FILE *to);
+
+#endif

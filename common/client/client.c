@@ -20,15 +20,13 @@ struct client {
 	char endpoint[CLIENT_ENDPOINT_SIZE];
 };
 
-int client_local_endpoint(const char *run_dir, char endpoint[CLIENT_ENDPOINT_SIZE],
-			  struct err *why)
+int client_local_endpoint(const char *run_dir, char endpoint[CLIENT_ENDPOINT_SIZE], struct err *why)
 {
 	struct stat seen;
 	int length = snprintf(endpoint, CLIENT_ENDPOINT_SIZE, "ipc://%s/client.sock", run_dir);
 
 	if (length < 0 || length >= CLIENT_ENDPOINT_SIZE)
-		return err_set(why, ERR_TOO_BIG, "run directory %s: the path is too long",
-			       run_dir);
+		return err_set(why, ERR_TOO_BIG, "run directory %s: the path is too long", run_dir);
 	if (stat(endpoint + strlen("ipc://"), &seen) < 0)
 		return err_set_errno(why, errno == EACCES ? ERR_PERM : ERR_NOT_FOUND, errno, "%s",
 				     endpoint + strlen("ipc://"));
@@ -49,12 +47,11 @@ static int probe_local(const char *path, struct err *why)
 	if (fd < 0)
 		return err_set_errno(why, ERR_IO, errno, "socket");
 	/* EAGAIN: somebody listens, with a full queue. */
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 &&
-	    errno != EAGAIN)
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 && errno != EAGAIN)
 		rc = err_set_errno(why,
-				   errno == ENOENT	   ? ERR_NOT_FOUND
+				   errno == ENOENT         ? ERR_NOT_FOUND
 				   : errno == ECONNREFUSED ? ERR_GONE
-				   : errno == EACCES	   ? ERR_PERM
+				   : errno == EACCES       ? ERR_PERM
 							   : ERR_IO,
 				   errno, "%s", path);
 	close(fd);
@@ -134,8 +131,7 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int client_send(struct client *client, const Mha__Client__Request *request,
-		       struct err *why)
+static int client_send(struct client *client, const Mha__Client__Request *request, struct err *why)
 {
 	size_t size = mha__client__request__get_packed_size(request);
 	uint8_t *bytes = malloc(size);

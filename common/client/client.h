@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "client.pb-c.h"
 
-#define CLIENT_VERSION	     1
+#define CLIENT_VERSION       1
 #define CLIENT_REPLY_MAX     (1024 * 1024)
 #define CLIENT_ENDPOINT_SIZE 192
 

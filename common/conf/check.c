@@ -72,10 +72,10 @@ static int check_paths(const struct conf *conf, const struct conf_source *source
 				   SOCKET_PATH_MAX - SOCKET_SUFFIX_MAX);
 	if (path_is_within(conf->state_dir, conf->run_dir))
 		return refuse(source, OPT_state_dir, why,
-			      "is inside paths.run_dir, which is emptied at start");
+			      "is inside paths.run_dir, which does not outlast a reboot");
 	if (path_is_within(conf->secret_key_file, conf->run_dir))
 		return refuse(source, OPT_secret_key_file, why,
-			      "is inside paths.run_dir, which is emptied at start");
+			      "is inside paths.run_dir, which does not outlast a reboot");
 	return 0;
 }
 

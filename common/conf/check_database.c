@@ -65,7 +65,7 @@ static int check_data_node(const struct conf *conf, const struct conf_source *so
 			      "is required on a data node");
 	if (path_is_within(conf->pg_data_dir, conf->run_dir))
 		return refuse(source, OPT_pg_data_dir, why,
-			      "is inside paths.run_dir, which is emptied at start");
+			      "is inside paths.run_dir, which does not outlast a reboot");
 	if (path_is_within(conf->state_dir, conf->pg_data_dir))
 		return refuse(source, OPT_state_dir, why,
 			      "is inside postgresql.data_dir, which a rebuild replaces");

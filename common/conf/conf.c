@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "conf/option.h"
 
-#define FILE_SIZE_MAX (256u * 1024u)
+#define FILE_SIZE_MAX ((size_t)256 * 1024)
 
 /*
  * The whole file. Read with pread(): several workers share one open description of the
@@ -42,7 +42,7 @@ static int read_all(int fd, const char *name, char **text, size_t *size, struct 
 		used += (size_t)got;
 	}
 	free(buffer);
-	return err_set(why, ERR_TOO_BIG, "%s: larger than %u bytes", name, FILE_SIZE_MAX);
+	return err_set(why, ERR_TOO_BIG, "%s: larger than %zu bytes", name, FILE_SIZE_MAX);
 }
 
 int conf_read_fd(struct conf *conf, int fd, const char *name, struct err *why)

@@ -165,7 +165,7 @@ static bool set_number(const struct option *option, void *record, const char *te
 		       size_t size)
 {
 	const char *unit = option->unit == UNIT_MS ? "ms" : "";
-	uint64_t value;
+	uint64_t value = 0;
 
 	if (option->unit == UNIT_MS && !parse_duration(text, &value)) {
 		snprintf(reason, size,
@@ -227,6 +227,8 @@ int conf_refuse(const struct conf_source *source, unsigned line, const char *key
 	vsnprintf(reason, sizeof(reason), format, args);
 	va_end(args);
 	if (line == 0)
-		return err_set(why, ERR_INVALID, "%s: %s: %s", source->name, key, reason);
-	return err_set(why, ERR_INVALID, "%s:%u: %s: %s", source->name, line, key, reason);
+		return err_set(why, ERR_INVALID, "%s: %s%s: %s", source->name, source->within, key,
+			       reason);
+	return err_set(why, ERR_INVALID, "%s:%u: %s%s: %s", source->name, line, source->within, key,
+		       reason);
 }

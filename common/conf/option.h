@@ -60,6 +60,7 @@ extern const struct option MEMBER_OPTIONS[MEMBER_OPTION_COUNT];
 /* Where each value was read, for errors found later. Line 0: not in the file, a default. */
 struct conf_source {
 	const char *name; /* of the file */
+	char within[24];  /* stands before keys in errors: "members[1]." while that one is read */
 	unsigned line[OPTION_COUNT];
 	unsigned members_line;
 	unsigned member_line[CONF_MEMBERS_MAX];
@@ -77,7 +78,7 @@ void option_set_default(const struct option *option, void *record);
 bool option_set(const struct option *option, void *record, const char *text, char *reason,
 		size_t size);
 
-/* "file:line: key: reason" into `why`; ERR_INVALID. Line 0 is left out. */
+/* "file:line: within+key: reason" into `why`; ERR_INVALID. Line 0 is left out. */
 int conf_refuse(const struct conf_source *source, unsigned line, const char *key, struct err *why,
 		const char *format, ...) PRINTF_LIKE(5, 6);
 

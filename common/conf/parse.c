@@ -216,11 +216,38 @@ static int read_section(struct reader *reader, const char *section, const yaml_n
 	return 0;
 }
 
+static int read_member_options(struct reader *reader, const yaml_node_t *node, unsigned index)
+{
+	struct conf_source *source = reader->source;
+
+	for (yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+	     pair < node->data.mapping.pairs.top; pair++) {
+		const yaml_node_t *at = node_at(reader, pair->key);
+		const char *name = key_text(reader, at, "key");
+		int rc;
+
+		if (name == NULL)
+			return ERR_INVALID;
+		rc = read_option(reader, MEMBER_OPTIONS, MEMBER_OPTION_COUNT, name, at,
+				 node_at(reader, pair->value), source->member_key_line[index],
+				 &reader->conf->members[index]);
+		if (rc < 0)
+			return rc;
+	}
+	for (unsigned i = 0; i < MEMBER_OPTION_COUNT; i++) {
+		if (option_is_required(&MEMBER_OPTIONS[i]) &&
+		    source->member_key_line[index][i] == 0)
+			return conf_refuse(source, line_of(node), MEMBER_OPTIONS[i].key,
+					   reader->why, "is required and missing (%s)",
+					   MEMBER_OPTIONS[i].description);
+	}
+	return 0;
+}
+
 static int read_member(struct reader *reader, const yaml_node_t *node)
 {
 	struct conf_source *source = reader->source;
 	const unsigned index = reader->conf->member_count;
-	struct conf_member *member;
 	int rc;
 
 	if (index == CONF_MEMBERS_MAX)
@@ -228,32 +255,14 @@ static int read_member(struct reader *reader, const yaml_node_t *node)
 				   "more than %d members", CONF_MEMBERS_MAX);
 	if (expect_map(reader, node, MEMBERS_KEY) < 0)
 		return ERR_INVALID;
-	member = &reader->conf->members[reader->conf->member_count++];
+	reader->conf->member_count++;
 	source->member_line[index] = line_of(node);
 	for (unsigned i = 0; i < MEMBER_OPTION_COUNT; i++)
-		option_set_default(&MEMBER_OPTIONS[i], member);
-
-	for (yaml_node_pair_t *pair = node->data.mapping.pairs.start;
-	     pair < node->data.mapping.pairs.top; pair++) {
-		const yaml_node_t *at = node_at(reader, pair->key);
-		const char *name = key_text(reader, at, MEMBERS_KEY);
-
-		if (name == NULL)
-			return ERR_INVALID;
-		rc = read_option(reader, MEMBER_OPTIONS, MEMBER_OPTION_COUNT, name, at,
-				 node_at(reader, pair->value), source->member_key_line[index],
-				 member);
-		if (rc < 0)
-			return err_in(reader->why, rc, "member %u", index + 1);
-	}
-	for (unsigned i = 0; i < MEMBER_OPTION_COUNT; i++) {
-		if (option_is_required(&MEMBER_OPTIONS[i]) &&
-		    source->member_key_line[index][i] == 0)
-			return conf_refuse(source, line_of(node), MEMBERS_KEY, reader->why,
-					   "member %u has no %s, which is required", index + 1,
-					   MEMBER_OPTIONS[i].key);
-	}
-	return 0;
+		option_set_default(&MEMBER_OPTIONS[i], &reader->conf->members[index]);
+	snprintf(source->within, sizeof(source->within), MEMBERS_KEY "[%u].", index);
+	rc = read_member_options(reader, node, index);
+	source->within[0] = '\0';
+	return rc;
 }
 
 static int read_members(struct reader *reader, const yaml_node_t *at, const yaml_node_t *node)

@@ -203,6 +203,7 @@ static void order_done(struct agent *agent, const struct order *order)
 		agent->configured.promise = order->promise;
 		agent->configured.upstream = order->upstream;
 		agent->configured.rule = order->rule;
+		agent->configured.reserved = order->reserve_until;
 		break;
 	case ORDER_DB_INITDB:
 		agent->self.db = DB_DOWN;

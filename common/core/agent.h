@@ -170,6 +170,7 @@ struct configured {
 	uint64_t promise;
 	node_id upstream;
 	struct sync_rule rule;
+	uint32_t reserved; /* timeline numbers up to this one are taken */
 };
 
 struct peer {
@@ -252,6 +253,17 @@ void agent_step(struct agent *agent, const struct agent_event *event, struct eff
  * T; the best data node a hair longer, because the last to time out wins (docs/protocol.md).
  */
 uint64_t agent_election_delay_ns(const struct agent *agent);
+
+/* One row of the leader's table, for documents and tests; `index` is below the count. */
+struct leader_rule_info {
+	uint8_t phase;    /* enum leader_phase */
+	uint8_t next;     /* the same: a standing duty */
+	const char *name; /* as in FX_NOTE */
+	const char *why;  /* as in agent.why while the row is the last one that was taken */
+};
+
+unsigned leader_rule_count(void);
+struct leader_rule_info leader_rule(unsigned index);
 
 const char *leader_phase_name(unsigned phase);
 const char *fence_state_name(unsigned state);

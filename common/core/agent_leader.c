@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "base/check.h"
 #include "base/macros.h"
 #include "core/agent_internal.h"
 
@@ -547,6 +548,22 @@ static const struct leader_rule {
 	{PHASE_OPENING,   rule_in_place,       propose_opened, PHASE_OPENING,   "opening/record",            "timeline and fork are written to the log"},
 };
 /* clang-format on */
+
+unsigned leader_rule_count(void)
+{
+	return COUNT_OF(rules);
+}
+
+struct leader_rule_info leader_rule(unsigned index)
+{
+	CHECK(index < COUNT_OF(rules));
+	return (struct leader_rule_info){
+		.phase = (uint8_t)rules[index].phase,
+		.next = (uint8_t)rules[index].next,
+		.name = rules[index].name,
+		.why = rules[index].why,
+	};
+}
 
 static const struct leader_rule *matching(const struct agent *agent)
 {

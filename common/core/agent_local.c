@@ -97,6 +97,7 @@ static bool configured_for_promotion(const struct agent *agent)
 
 	return configured->known && configured->promise == agent->cluster.epoch &&
 	       configured->upstream == NODE_NONE && configured->epoch == agent->cluster.epoch &&
+	       configured->reserved + 1 >= agent->cluster.timeline_max &&
 	       sync_rule_equal(configured->rule, agent->cluster.record);
 }
 
@@ -282,6 +283,8 @@ static void plan_dbctl(struct agent *agent, struct effects *effects)
 	case DB_PRIMARY:
 		order.kind = plan_primary(agent, &order);
 		break;
+	case DB_STARTING:
+		/* What was rewound or cloned answers only once its upstream has sent the rest. */
 	case DB_STANDBY:
 		order.kind = plan_standby(agent, &order);
 		break;

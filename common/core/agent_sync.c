@@ -124,6 +124,34 @@ static bool weaken_record(struct agent *agent, struct effects *effects, node_id 
 	       agent_propose(agent, effects, entry);
 }
 
+/*
+ * The rule that the database enforces is the one that was read back, and no other is on its way:
+ * what was ordered, by this agent or the one before it, may still take effect. Until then nothing
+ * new goes on record, and the last order is repeated.
+ */
+static bool rule_certain(struct agent *agent, struct effects *effects)
+{
+	const struct pending_order *pending = &agent->pending[EXECUTOR_DBCTL];
+	const struct configured *configured = &agent->configured;
+	bool ordered = pending->kind == ORDER_DB_CONFIGURE &&
+		       (pending->id != 0 || pending->failures > 0);
+	struct order order = {
+		.kind = ORDER_DB_CONFIGURE,
+		.epoch = agent_token(agent),
+		.promise = agent->cluster.epoch,
+		.rule = agent->self.rule,
+	};
+
+	if (!ordered && configured->known && sync_rule_equal(configured->rule, agent->self.rule))
+		return true;
+	if (ordered)
+		order.rule = pending->order.rule;
+	else if (configured->known)
+		return false; /* done; dbmon reads it back */
+	(void)agent_give(agent, effects, &order);
+	return false;
+}
+
 static void tend_sync(struct agent *agent, struct effects *effects, node_id leaves)
 {
 	struct sync_rule target = sync_target(agent, leaves);
@@ -173,6 +201,8 @@ void agent_tend(struct agent *agent, struct effects *effects)
 		(void)agent_propose(agent, effects, entry);
 		return;
 	}
+	if (!rule_certain(agent, effects))
+		return;
 	if (rebuild != NODE_NONE) {
 		if (!node_in(agent->cluster.record.members, rebuild)) {
 			entry = entry_of(agent, ENTRY_REBUILD);

@@ -53,23 +53,20 @@ static bool eligible(const struct cluster *cluster, const struct candidate *cand
 	return cluster->lineage_count == 0 || candidate->match.usable != 0;
 }
 
-static bool satisfied(struct sync_rule record, node_id primary, node_set answered,
+static bool satisfied(struct sync_rule record, node_set primaries, node_set answered,
 		      struct survey_result *result)
 {
-	node_set lacking = record.members & ~answered;
 	unsigned have = node_count(record.members & answered);
-	unsigned needed = sync_answers_needed(record);
 
-	if (sync_survey_enough(record, answered) ||
-	    (primary != NODE_NONE && node_in(answered, primary)))
+	if (sync_survey_enough(record, answered) || (primaries & answered) != 0)
 		return true;
 	result->verdict = SURVEY_WAITING;
 	if (record.need == 0) {
-		result->missing = primary == NODE_NONE ? 0 : node_bit(primary);
+		result->missing = primaries;
 		result->missing_count = 1;
 	} else {
-		result->missing = lacking;
-		result->missing_count = needed - have;
+		result->missing = record.members & ~answered;
+		result->missing_count = sync_answers_needed(record) - have;
 	}
 	return false;
 }
@@ -77,13 +74,21 @@ static bool satisfied(struct sync_rule record, node_id primary, node_set answere
 /* Every acknowledged commit is in at least one of the answers. */
 static bool enough(const struct cluster *cluster, node_set answered, struct survey_result *result)
 {
+	node_set primary = cluster->primary == NODE_NONE ? 0 : node_bit(cluster->primary);
+
 	/* Nothing is acknowledged in an epoch before it is opened. */
-	if (cluster->opened && !satisfied(cluster->record, cluster->primary, answered, result))
+	if (cluster->opened && !satisfied(cluster->record, primary, answered, result))
 		return false;
-	for (unsigned i = 0; !cluster->settled && i < cluster->earlier_count; i++)
-		if (!satisfied(cluster->earlier[i].record, cluster->earlier[i].primary, answered,
-			       result))
+	/* The primary of a later epoch was chosen because it held all that is owed of this one. */
+	for (unsigned i = 0; !cluster->settled && i < cluster->earlier_count; i++) {
+		const struct earlier_record *row = &cluster->earlier[i];
+		node_set either = primary;
+
+		if (row->primary != NODE_NONE)
+			either |= node_bit(row->primary);
+		if (!satisfied(row->record, either, answered, result))
 			return false;
+	}
 	return true;
 }
 

@@ -113,7 +113,7 @@ static bool drain(struct child *child)
 
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		if (got < 0 && errno == EAGAIN)
 			return true;
 		if (got <= 0)
 			return false;

@@ -91,6 +91,20 @@ static void on_private_server(void *arg, const struct process_end *end)
 	}
 }
 
+/*
+ * In a thread: the private server runs with the settings of the later one, because a standby does
+ * not start with smaller limits than what wrote its WAL.
+ */
+static int initdb_write(struct pg_job *job, struct err *why)
+{
+	return write_configuration(job->control, job->control->paths.initdb, &job->order, why);
+}
+
+static int initdb_configure(struct pg_job *job, struct err *why)
+{
+	return job_in_background(job, initdb_write, why);
+}
+
 /* No TCP, and its socket inside the directory that only this user may enter. */
 static int initdb_serve(struct pg_job *job, struct err *why)
 {
@@ -104,6 +118,10 @@ static int initdb_serve(struct pg_job *job, struct err *why)
 			      "listen_addresses=",
 			      "-c",
 			      "unix_socket_directories=.",
+			      "-c",
+			      "port=5432",
+			      "-c",
+			      "synchronous_standby_names=",
 			      "-c",
 			      "log_statement=none",
 			      NULL};
@@ -454,9 +472,9 @@ void rewind_failed(struct pg_job *job)
 }
 
 static const job_step INITDB_STEPS[] = {
-	initdb_check, initdb_prepare,	initdb_run, initdb_serve,  initdb_database,
-	initdb_roles, initdb_bootstrap, initdb_end, initdb_finish, fresh,
-	NULL,
+	initdb_check,	 initdb_prepare, initdb_run,	   initdb_configure,
+	initdb_serve,	 initdb_database, initdb_roles, initdb_bootstrap,
+	initdb_end,	 initdb_finish,	 fresh,	   NULL,
 };
 static const job_step REWIND_STEPS[] = {
 	rewind_check, end_server, rewind_prepare, rewind_run, rewind_finish, fresh, NULL,

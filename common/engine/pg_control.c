@@ -457,6 +457,7 @@ static const struct engine_work *work_of(const struct engine_control *control)
 static void end_leftover(struct engine_control *control)
 {
 	char *text = NULL;
+	struct err why;
 	uint64_t pid;
 
 	if (file_read(control->paths.side, PG_CHILD_FILE, 64, &text, NULL) == 0) {
@@ -482,7 +483,8 @@ static void end_leftover(struct engine_control *control)
 			if (pidfd >= 0)
 				close(pidfd);
 		}
-		(void)file_remove(control->paths.side, PG_CHILD_FILE, NULL);
+		if (file_remove(control->paths.side, PG_CHILD_FILE, &why) < 0)
+			log_event(LOG_WARNING, "database.leftover", "%s", why.text);
 	}
 	free(text);
 }

@@ -205,6 +205,16 @@ static void stage_over(struct pg_ending *ending)
 	}
 }
 
+/* Our own child; an error means that it is somebody else's, who reaps it. */
+static void reap(int pidfd)
+{
+	struct process_end end;
+
+	if (process_reap(pidfd, &end, NULL) == 0)
+		log_event(LOG_DEBUG, "database.ended", "%s=%d", end.by_signal ? "signal" : "status",
+			  end.code);
+}
+
 static void on_ended(uv_poll_t *poll, int status, int events)
 {
 	struct pg_ending *ending = poll->data;
@@ -219,8 +229,7 @@ static void on_ended(uv_poll_t *poll, int status, int events)
 
 			if (*pidfd < 0)
 				continue;
-			/* Our own child; anybody else's is not ours to reap, which is fine. */
-			(void)process_reap(*pidfd, &(struct process_end){0}, NULL);
+			reap(*pidfd);
 			close(*pidfd);
 			*pidfd = -1;
 			ending->waiting--;

@@ -1,10 +1,13 @@
 /* START and CONFIGURE: the files first, then the server. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -227,26 +230,86 @@ void start_look(struct pg_job *job)
 	job_continue(job, why.code, &why);
 }
 
-/* The last line that says why, out of what the server wrote before its log was open, or the log. */
-static void last_words(const struct engine_control *control, char text[CHILD_LINE_SIZE])
+/* The end of a text file: what does not fit into `size` is left out at its front. */
+static void read_tail(const char *path, char *text, size_t size)
 {
-	char *log = NULL;
+	const int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat stat;
+	ssize_t got = 0;
 
-	snprintf(text, CHILD_LINE_SIZE, "see its log in %s", control->paths.log_dir);
-	if (file_read(control->paths.side, PG_START_LOG, 1 << 20, &log, NULL) < 0)
+	text[0] = '\0';
+	if (fd < 0)
 		return;
-	for (const char *line = log; line != NULL && *line != '\0';
-	     line = strchr(line, '\n') != NULL ? strchr(line, '\n') + 1 : NULL) {
-		const size_t length = strcspn(line, "\n");
-		const char *fatal = strstr(line, "FATAL: ");
+	if (fstat(fd, &stat) == 0)
+		got = pread(fd, text, size - 1,
+			    stat.st_size > (off_t)size - 1 ? stat.st_size - ((off_t)size - 1) : 0);
+	text[got > 0 ? got : 0] = '\0';
+	close(fd);
+}
 
-		if (fatal == NULL || fatal > line + length)
-			fatal = strstr(line, "PANIC: ");
-		if (fatal != NULL && fatal < line + length)
-			snprintf(text, CHILD_LINE_SIZE, "%.*s; see %.200s",
-				 (int)(line + length - fatal), fatal, control->paths.log_dir);
+/* The newest file in the log directory. False: there is none. */
+static bool newest_log(const char *dir_path, char path[2 * FILES_PATH_SIZE])
+{
+	DIR *dir = opendir(dir_path);
+	const struct dirent *entry;
+	time_t newest = 0;
+
+	if (dir == NULL)
+		return false;
+	while ((entry = readdir(dir)) != NULL) {
+		char candidate[2 * FILES_PATH_SIZE];
+		struct stat stat_log;
+
+		snprintf(candidate, sizeof(candidate), "%s/%.200s", dir_path, entry->d_name);
+		if (stat(candidate, &stat_log) == 0 && S_ISREG(stat_log.st_mode) &&
+		    stat_log.st_mtime >= newest) {
+			newest = stat_log.st_mtime;
+			snprintf(path, 2 * FILES_PATH_SIZE, "%s", candidate);
+		}
 	}
-	free(log);
+	closedir(dir);
+	return newest != 0;
+}
+
+/* The last line with a reason in it, and its DETAIL. False: there is none. */
+static bool find_reason(const char *log, char reason[CHILD_LINE_SIZE])
+{
+	bool found = false;
+
+	for (const char *line = log; *line != '\0'; line += strspn(line, "\n")) {
+		const size_t length = strcspn(line, "\n");
+		char copy[CHILD_LINE_SIZE];
+		const char *at;
+
+		snprintf(copy, sizeof(copy), "%.*s", (int)(length < 400 ? length : 400), line);
+		/* Refused clients are no reason. */
+		if (strstr(copy, "@") == NULL && ((at = strstr(copy, "FATAL:  ")) != NULL ||
+						  (at = strstr(copy, "PANIC:  ")) != NULL)) {
+			snprintf(reason, CHILD_LINE_SIZE, "%s", at + 8);
+			found = true;
+		} else if (found && (at = strstr(copy, "DETAIL:  ")) != NULL) {
+			const size_t used = strlen(reason);
+
+			snprintf(reason + used, CHILD_LINE_SIZE - used, ": %s", at + 9);
+		}
+		line += length;
+	}
+	return found;
+}
+
+/* Why the server gave up: from its log, or from what it wrote before its log was open. */
+static void last_words(const struct engine_control *control, char reason[CHILD_LINE_SIZE])
+{
+	char path[2 * FILES_PATH_SIZE], log[8192];
+
+	snprintf(reason, CHILD_LINE_SIZE, "see its log in %s", control->paths.log_dir);
+	snprintf(path, sizeof(path), "%s/%s", control->paths.side, PG_START_LOG);
+	read_tail(path, log, sizeof(log));
+	if (find_reason(log, reason) || !newest_log(control->paths.log_dir, path))
+		return;
+	read_tail(path, log, sizeof(log));
+	if (!find_reason(log, reason))
+		snprintf(reason, CHILD_LINE_SIZE, "see %.300s", path);
 }
 
 void start_failed(struct pg_job *job, const struct process_end *end)

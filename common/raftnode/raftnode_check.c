@@ -289,9 +289,14 @@ int raftnode_receive(struct raftnode *node, node_id from, struct raft_message *m
 	message->server_id = from;
 	message->server_address = node->config.address[from];
 	raftnode_enter(node);
+	if (type == RAFT_IO_APPEND_ENTRIES)
+		raftnode_mend_append(node, &message->append_entries);
+	raftnode_answering(node, message);
 	node->receive(node->io, message);
-	if (type == RAFT_IO_APPEND_ENTRIES || type == RAFT_IO_INSTALL_SNAPSHOT)
+	if (type == RAFT_IO_APPEND_ENTRIES || type == RAFT_IO_INSTALL_SNAPSHOT) {
+		raftnode_answered(node, term);
 		acknowledge(node, from, term, sent_ns);
+	}
 	raftnode_leave(node);
 	return 0;
 }

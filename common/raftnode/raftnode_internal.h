@@ -70,6 +70,15 @@ struct raftnode {
 	struct raft_transfer transfer;
 	bool transfer_pending;
 
+	/*
+	 * What the leader of `matched_term` has proven to be the same in its log and in this one,
+	 * and where the message that is being received would bring it.
+	 */
+	raft_term matched_term;
+	raft_index matched_index;
+	raft_index answering_index;
+	raft_term answering_term;
+
 	/* Promises of this voter, by its own clock. */
 	uint64_t started_until_ns; /* T after the start */
 	uint64_t heard_until_ns;   /* T after the last Heard */
@@ -98,6 +107,12 @@ bool raftnode_may_vote(const struct raftnode *node, uint64_t now_ns);
 bool raftnode_resuming(const struct raftnode *node, uint64_t now_ns);
 
 void raftnode_fsm_init(struct raftnode *node);
+
+/* raftnode_log.c: where libraft 0.15 says or does more than the log bears out. */
+void raftnode_mend_append(struct raftnode *node, struct raft_append_entries *append);
+void raftnode_answering(struct raftnode *node, const struct raft_message *message);
+void raftnode_answered(struct raftnode *node, raft_term term);
+raft_index raftnode_proven_index(const struct raftnode *node);
 
 /* Everything libraft takes for granted about a message; see raftnode_check.c. */
 MUST_CHECK int raftnode_check_message(const struct raft *raft, node_id from,

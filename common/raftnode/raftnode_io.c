@@ -107,6 +107,15 @@ static int hook_send(struct raft_io *io, struct raft_io_send *request,
 			goto report;
 		}
 	}
+	if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT &&
+	    message->append_entries_result.rejected == 0) {
+		const raft_index proven = raftnode_proven_index(node);
+
+		patched = *message;
+		if (patched.append_entries_result.last_log_index > proven)
+			patched.append_entries_result.last_log_index = proven;
+		message = &patched;
+	}
 	status = node->ops->send(node->arg, message, now);
 report:
 	return sent_append(node, request, done, status) ? 0 : RAFT_NOMEM;

@@ -68,6 +68,7 @@ enum drop_reason {
 };
 
 struct status_consensus {
+	uint64_t boot; /* a number of the host's boot: times of another boot mean nothing */
 	uint64_t started_ns;
 	uint64_t updated_ns;
 	bool failed; /* Raft is unavailable on this node; `failure` says why */

@@ -60,14 +60,14 @@ static void members_from_setup(const struct view_setup *setup, struct view *view
 }
 
 /*
- * The node's own database is seen fresher by its own DB monitor than by the consensus worker,
- * and the kernel's fence by vip.
+ * Of the node's own database its DB monitor knows more than the consensus worker, which repeats
+ * what it was told; of the kernel's fence vip does.
  */
 static void own_facts(const struct sections *from, struct facts *facts, uint64_t *heard_ns)
 {
 	uint64_t serving = 0;
 
-	if (from->has[STATUS_DBMON] && from->dbmon.updated_ns >= *heard_ns) {
+	if (from->has[STATUS_DBMON] && from->dbmon.updated_ns != 0) {
 		*facts = from->dbmon.facts;
 		*heard_ns = from->dbmon.updated_ns;
 	}

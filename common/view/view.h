@@ -23,8 +23,8 @@ struct view_setup {
 		char name[NODE_NAME_SIZE];
 		char address[64];
 	} members[NODES_MAX];
-	char mode[32];	/* protection mode, in words */
-	char vip[64];	/* address without prefix; empty: none */
+	char mode[32];        /* protection mode, in words */
+	char vip[64];         /* address without prefix; empty: none */
 	uint64_t fresh_ns;    /* how long facts of another node are believed */
 	uint64_t db_fresh_ns; /* how long the local DB monitor's facts are believed */
 };
@@ -38,29 +38,29 @@ struct view_member {
 	char address[64]; /* empty: not known */
 
 	bool self;
-	bool known;	   /* facts were heard at least once */
-	bool fresh;	   /* and recently enough to be believed */
-	int64_t age_ms;	   /* of the facts; -1: never heard */
-	bool primary;	   /* on record as the primary of the epoch */
-	bool serving;	   /* fresh, and open for clients under the epoch */
-	bool streaming;	   /* a standby that receives WAL */
-	bool in_record;	   /* one of S */
+	bool known;     /* facts were heard at least once */
+	bool fresh;     /* and recently enough to be believed */
+	int64_t age_ms; /* of the facts; -1: never heard */
+	bool primary;   /* on record as the primary of the epoch */
+	bool serving;   /* fresh, and open for clients under the epoch */
+	bool streaming; /* a standby that receives WAL */
+	bool in_record; /* one of S */
 	bool rebuilding;
-	uint8_t db;	   /* enum db_state */
-	uint8_t job;	   /* enum db_job */
-	uint64_t job_done; /* bytes */
+	uint8_t db;         /* enum db_state */
+	uint8_t job;        /* enum db_job */
+	uint64_t job_done;  /* bytes */
 	uint64_t job_total; /* bytes; 0: not known */
 	node_id upstream;
 	uint32_t timeline;
 	wal_lsn flushed;
 	wal_lsn replayed;
-	int64_t lag_bytes;	  /* behind the primary in flushed WAL; -1: not known */
+	int64_t lag_bytes;        /* behind the primary in flushed WAL; -1: not known */
 	int64_t replay_lag_bytes; /* the same in replayed WAL */
-	const char *state;	  /* one or two words for people; static */
+	const char *state;        /* one or two words for people; static */
 };
 
 struct view {
-	const struct sections *from; /* borrowed */
+	const struct sections *from;    /* borrowed */
 	const struct view_setup *setup; /* borrowed; may be NULL */
 	uint64_t now_ns;
 	char cluster[NODE_NAME_SIZE];
@@ -68,24 +68,24 @@ struct view {
 	node_id self; /* NODE_NONE: not known yet */
 
 	bool agent_known; /* the consensus section was read */
-	int64_t age_ms;	  /* of the consensus section; -1: none */
+	int64_t age_ms;   /* of the consensus section; -1: none */
 	uint64_t epoch;
 	uint64_t term;
-	node_id primary;	 /* on record */
+	node_id primary; /* on record */
 	node_id raft_leader;
-	int64_t lease_ms;	 /* what is left of this node's lease; -1: none */
+	int64_t lease_ms; /* what is left of this node's lease; -1: none */
 	bool lease_held;
 	bool fence_known;
-	uint8_t fence; /* enum fence_state, with an expired opening shown as closed */
-	bool serves;   /* this node is the primary and serves clients */
-	bool reads;    /* this node is a streaming standby and serves reads */
+	uint8_t fence;              /* enum fence_state, with an expired opening shown as closed */
+	bool serves;                /* this node is the primary and serves clients */
+	bool reads;                 /* this node is a streaming standby and serves reads */
 	const char *no_primary_why; /* why not; static, NULL when `serves` */
 	const char *no_replica_why; /* why not; static, NULL when `reads` */
-	const char *phase;	    /* static */
-	const char *why;	    /* borrowed from the sections */
+	const char *phase;          /* static */
+	const char *why;            /* borrowed from the sections */
 
-	bool db_known;	 /* the local database was looked at recently */
-	bool is_data;	 /* this node runs a database */
+	bool db_known;    /* the local database was looked at recently */
+	bool is_data;     /* this node runs a database */
 	const char *mode; /* "" when not known */
 
 	unsigned member_count;
@@ -94,8 +94,7 @@ struct view {
 	const struct view_member *server;
 };
 
-void view_build(const struct sections *sections, const struct view_setup *setup,
-		struct view *view);
+void view_build(const struct sections *sections, const struct view_setup *setup, struct view *view);
 
 /* NULL when `id` is no member. */
 const struct view_member *view_member(const struct view *view, node_id id);

@@ -16,7 +16,8 @@
 #define PEER_QUEUE      64
 #define PEER_DRAIN_MAX  32
 #define PEER_LOG_GAP_MS 60000
-#define RECONNECT_MS    20
+#define RECONNECT_MS    5
+#define RECONNECT_MAX   20
 
 /* The connection to one other member. */
 struct peer_link {
@@ -304,7 +305,7 @@ static int options_common(const struct peer_net *net, void *socket, struct err *
 		{ZMQ_TCP_MAXRT, clamp(2 * quarter, 100, 4000)},
 		{ZMQ_CONNECT_TIMEOUT, clamp(quarter, 50, 1000)},
 		{ZMQ_RECONNECT_IVL, RECONNECT_MS},
-		{ZMQ_RECONNECT_IVL_MAX, clamp(quarter, RECONNECT_MS, 100)},
+		{ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX},
 		{ZMQ_IMMEDIATE, 1},
 
 		{ZMQ_BACKLOG, 64},

@@ -35,7 +35,7 @@ static const struct {
 };
 
 static const int REALTIME[WORKER_COUNT] = {
-#define WORKER(name, user, capabilities, realtime, nodes) [WORKER_##name] = realtime,
+#define WORKER(name, user, capabilities, realtime, nodes) [WORKER_##name] = (realtime),
 #include "workers.def"
 #undef WORKER
 };
@@ -162,7 +162,7 @@ static void handle_conf(struct skeleton *skeleton, int fd)
 			  "the master sent no sealed configuration; the old one stays");
 		return;
 	}
-	fresh = malloc(sizeof(*fresh));
+	fresh = calloc(1, sizeof(*fresh));
 	if (fresh == NULL) {
 		log_event(LOG_ERROR, "worker.reload", "out of memory; the old configuration stays");
 		return;

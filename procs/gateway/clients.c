@@ -12,14 +12,14 @@
 #include "gateway/requests.h"
 #include "wire/zloop.h"
 
-#define REPLIES_QUEUED_MAX   64	  /* per client; what is over is dropped */
+#define REPLIES_QUEUED_MAX   64   /* per client; what is over is dropped */
 #define EVENTS_QUEUED_MAX    1024 /* per subscriber */
 #define REQUESTS_PER_TURN    32
 #define REQUEST_PARTS_MAX    3 /* client, empty delimiter of a REQ socket, request */
-#define HANDSHAKE_MS	     3000
-#define HEARTBEAT_MS	     5000
+#define HANDSHAKE_MS         3000
+#define HEARTBEAT_MS         5000
 #define HEARTBEAT_TIMEOUT_MS 15000
-#define BACKLOG		     128
+#define BACKLOG              128
 
 struct clients {
 	struct gateway *gateway;
@@ -69,8 +69,8 @@ static bool letter_receive(void *socket, struct letter *letter)
 }
 
 /* The client, then a delimiter where the client's socket needs one, then the reply. */
-static void letter_reply(void *socket, struct letter *letter, bool delimiter,
-			 const uint8_t *reply, size_t size)
+static void letter_reply(void *socket, struct letter *letter, bool delimiter, const uint8_t *reply,
+			 size_t size)
 {
 	zmq_msg_t *client = &letter->parts[0];
 
@@ -199,8 +199,8 @@ static int open_router(struct clients *clients, struct err *why)
 	if ((rc = bind_local(clients, why)) < 0)
 		return rc;
 	if (worker->conf.client_listen[0] != '\0' &&
-	    (rc = socket_bind(clients->router, "client.listen", worker->conf.client_listen,
-			      why)) < 0)
+	    (rc = socket_bind(clients->router, "client.listen", worker->conf.client_listen, why)) <
+		    0)
 		return rc;
 	return zloop_attach(&clients->watched, worker->loop, clients->router, on_requests, clients,
 			    why);

@@ -10,11 +10,11 @@
 #include "bus.pb-c.h"
 #include "client.pb-c.h"
 
-#define EVENTS_MAX	  256
-#define EVENTS_BYTES_MAX  (512 * 1024) /* of names and fields together */
-#define EVENTS_REPLY_MAX  64
+#define EVENTS_MAX         256
+#define EVENTS_BYTES_MAX   (512 * 1024) /* of names and fields together */
+#define EVENTS_REPLY_MAX   64
 #define EVENTS_REPLY_BYTES (128 * 1024)
-#define EVENT_NAME_SIZE	  65
+#define EVENT_NAME_SIZE    65
 
 /* Position in the stream: the log's index, then a count within it. Strictly rising. */
 struct event_number {

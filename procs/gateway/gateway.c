@@ -38,8 +38,7 @@ void gateway_setup(const struct conf *conf, struct view_setup *setup)
 		*slash = '\0';
 	/* A lease is shorter than T, so what was said longer ago than T may have ended. */
 	setup->fresh_ns = conf->election_ms * 1000000;
-	setup->db_fresh_ns =
-		(conf->monitor_timeout_ms + 4 * conf->monitor_interval_ms) * 1000000;
+	setup->db_fresh_ns = (conf->monitor_timeout_ms + 4 * conf->monitor_interval_ms) * 1000000;
 }
 
 const struct view *gateway_look(struct gateway *gateway)

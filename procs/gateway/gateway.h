@@ -16,7 +16,7 @@ struct gateway {
 	struct events events;
 	struct status_gateway counters;
 	uv_timer_t housekeeping;
-	struct http *http;	 /* NULL: http.listen is empty */
+	struct http *http; /* NULL: http.listen is empty */
 	struct clients *clients;
 	/* What the last answer was made of; overwritten by gateway_look(). */
 	struct sections sections;

@@ -14,8 +14,8 @@
 
 #define HTTP_CONNECTIONS_MAX 256
 #define HTTP_MEMORY_BYTES    8192 /* per connection: request line and headers */
-#define HTTP_IDLE_S	     10
-#define HTTP_BACKLOG	     128
+#define HTTP_IDLE_S          10
+#define HTTP_BACKLOG         128
 
 /*
  * libmicrohttpd times out silence only. A client that sends a byte now and then is found here:
@@ -32,7 +32,7 @@ struct http {
 	uv_poll_t poll;
 	uv_timer_t timer;
 	unsigned handles; /* known to the loop */
-	int listener;	  /* -1: libmicrohttpd's */
+	int listener;     /* -1: libmicrohttpd's */
 	struct http_connection connections[HTTP_CONNECTIONS_MAX];
 };
 
@@ -155,14 +155,14 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		return MHD_YES;
 	}
 	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, add_query, &request);
-	http_answer(&request,
-		    &(struct http_world){.view = gateway_look(gateway),
-					 .events = &gateway->events,
-					 .counters = &gateway->counters,
-					 .http_listen = gateway->worker->conf.http_listen,
-					 .election_ns =
-						 gateway->worker->conf.election_ms * 1000000},
-		    &answer);
+	http_answer(
+		&request,
+		&(struct http_world){.view = gateway_look(gateway),
+				     .events = &gateway->events,
+				     .counters = &gateway->counters,
+				     .http_listen = gateway->worker->conf.http_listen,
+				     .election_ns = gateway->worker->conf.election_ms * 1000000},
+		&answer);
 	gateway->counters.http_requests++;
 	if (answer.status >= 400 && answer.status != 503)
 		gateway->counters.refused++;
@@ -213,8 +213,7 @@ static int http_listen(struct http *http, const char *address, struct err *why)
 		return err_set(why, ERR_INVALID, "'%s': %s (an IP address and a port number)",
 			       address, gai_strerror(rc));
 	rc = 0;
-	http->listener =
-		socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	http->listener = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (http->listener < 0 || bind_listen(http->listener, found) < 0)
 		rc = err_set_errno(why, ERR_IO, errno, "listen at %s", address);
 	freeaddrinfo(found);
@@ -230,9 +229,9 @@ static int http_serve(struct http *http, struct err *why)
 		MHD_USE_EPOLL, 0, NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET,
 		http->listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY_BYTES,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S,
-		MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, http, MHD_OPTION_END);
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S, MHD_OPTION_NOTIFY_CONNECTION,
+		on_connection, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+		MHD_OPTION_END);
 	if (http->daemon == NULL)
 		return err_set(why, ERR_IO, "the HTTP server does not start");
 	http->listener = -1;

@@ -27,7 +27,7 @@ static void family(struct page *page, const char *name, const char *type, const 
 /* `labels` come after scope and name: "" or ",key=\"value\"". Their values are safe names. */
 static void sample(struct page *page, const char *labels, double value)
 {
-	fprintf(page->to, "%s{scope=\"%s\",name=\"%s\"%s} %.17g\n", page->family,
+	fprintf(page->to, "%s{scope=\"%s\",name=\"%s\"%s} %.9g\n", page->family,
 		page->view->cluster, page->view->node, labels, value);
 }
 
@@ -147,8 +147,7 @@ static void raft_families(struct page *page)
 	one(page, "mha4rdb_raft_leader", "gauge", "1 if this node leads the consensus.",
 	    view->self != NODE_NONE && view->raft_leader == view->self);
 	one(page, "mha4rdb_raft_failed", "gauge",
-	    "1 if this node takes no part in the consensus (its log failed).",
-	    consensus->failed);
+	    "1 if this node takes no part in the consensus (its log failed).", consensus->failed);
 	one(page, "mha4rdb_raft_last_index", "counter", "Last index of the local Raft log.",
 	    consensus->last_index);
 	one(page, "mha4rdb_raft_applied_index", "counter", "Last Raft index that was applied.",
@@ -165,9 +164,9 @@ static void raft_families(struct page *page)
 static void drop_families(struct page *page)
 {
 	static const char *const reasons[DROP_REASON_COUNT] = {
-		[DROP_STRANGER] = "stranger",	[DROP_CLUSTER] = "cluster",
-		[DROP_VERSION] = "version",	[DROP_MALFORMED] = "malformed",
-		[DROP_IDENTITY] = "identity",	[DROP_TOO_BIG] = "too_big",
+		[DROP_STRANGER] = "stranger", [DROP_CLUSTER] = "cluster",
+		[DROP_VERSION] = "version",   [DROP_MALFORMED] = "malformed",
+		[DROP_IDENTITY] = "identity", [DROP_TOO_BIG] = "too_big",
 	};
 	char text[64];
 
@@ -204,8 +203,7 @@ static void decision_families(struct page *page)
 	one(page, "mha4rdb_sync_members", "gauge", "Standbys that count for this, on record.",
 	    node_count(consensus->cluster.record.members));
 	one(page, "mha4rdb_settled", "gauge",
-	    "1 if every earlier commit is held as the record says.",
-	    consensus->cluster.settled);
+	    "1 if every earlier commit is held as the record says.", consensus->cluster.settled);
 }
 
 static void failover_families(struct page *page)

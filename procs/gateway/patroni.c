@@ -127,11 +127,11 @@ static json_t *replication_json(const struct view *view, const struct facts *fac
 
 		snprintf(name, sizeof(name), "mha_n%u", (unsigned)standby->node);
 		json_array_append_new(
-			list, json_pack("{s:s, s:o, s:s, s:s, s:i}", "application_name", name,
-					"client_addr", json_text(member ? member->address : ""),
-					"state", standby->streaming ? "streaming" : "catchup",
-					"sync_state", sync[0] ? sync : "async", "sync_priority",
-					sync[0] ? 1 : 0));
+			list,
+			json_pack("{s:s, s:o, s:s, s:s, s:i}", "application_name", name,
+				  "client_addr", json_text(member ? member->address : ""), "state",
+				  standby->streaming ? "streaming" : "catchup", "sync_state",
+				  sync[0] ? sync : "async", "sync_priority", sync[0] ? 1 : 0));
 	}
 	return list;
 }
@@ -150,12 +150,12 @@ static json_t *own_json(const struct view *view)
 json_t *patroni_node_json(const struct view *view)
 {
 	const struct view_member *self = view_self(view);
-	json_t *body = json_pack(
-		"{s:s, s:s, s:I, s:o, s:{s:s, s:s, s:s}, s:o}", "state",
-		patroni_state_name(patroni_state(self)), "role", patroni_role(view),
-		"dcs_last_seen", (json_int_t)patroni_dcs_last_seen(view), "tags",
-		patroni_tags(view), "patroni", "version", view_version(), "scope", view->cluster,
-		"name", view->node, "mha4rdb", own_json(view));
+	json_t *body =
+		json_pack("{s:s, s:s, s:I, s:o, s:{s:s, s:s, s:s}, s:o}", "state",
+			  patroni_state_name(patroni_state(self)), "role", patroni_role(view),
+			  "dcs_last_seen", (json_int_t)patroni_dcs_last_seen(view), "tags",
+			  patroni_tags(view), "patroni", "version", view_version(), "scope",
+			  view->cluster, "name", view->node, "mha4rdb", own_json(view));
 	uint64_t system_id = view->from->consensus.cluster.system_id;
 	char text[24];
 
@@ -221,8 +221,7 @@ static json_t *cluster_member(const struct view *view, const struct view_member 
 		snprintf(url, sizeof(url), "http://%s%s/patroni", member->address, port);
 	row = json_pack("{s:s, s:s, s:s, s:o, s:i}", "name", member->name, "role",
 			member_role(view, member), "state",
-			member->streaming ? "streaming"
-					  : patroni_state_name(patroni_state(member)),
+			member->streaming ? "streaming" : patroni_state_name(patroni_state(member)),
 			"host", json_text(member->address), "port", (int)member->postgres_port);
 	if (row == NULL)
 		return NULL;
@@ -284,12 +283,12 @@ json_t *patroni_history_json(const struct view *view)
 		if (row->timeline == row->parent)
 			continue;
 		json_array_append_new(
-			list,
-			json_pack("[i, I, s, o, o]", (int)row->parent, (json_int_t)row->fork,
-				  decision ? assign_cause_name(decision->cause) : "unknown",
-				  json_time(decision ? decision->at_ms : 0),
-				  json_text(view_member(view, row->node) ? view_name(view, row->node)
-									 : "")));
+			list, json_pack("[i, I, s, o, o]", (int)row->parent, (json_int_t)row->fork,
+					decision ? assign_cause_name(decision->cause) : "unknown",
+					json_time(decision ? decision->at_ms : 0),
+					json_text(view_member(view, row->node)
+							  ? view_name(view, row->node)
+							  : "")));
 	}
 	return list;
 }

@@ -18,9 +18,10 @@ static size_t reply_pack(const Mha__Client__Reply *reply, uint8_t **out)
 
 size_t request_refuse(uint64_t id, const struct err *why, uint8_t **reply)
 {
-	Mha__Client__Reply message = MHA__CLIENT__REPLY__INIT;
+	Mha__Client__Reply message;
 	struct err copy = *why;
 
+	mha__client__reply__init(&message);
 	message.version = CLIENT_PROTOCOL_VERSION;
 	message.id = id;
 	message.code = why->code;
@@ -73,8 +74,9 @@ static size_t answer_events(Mha__Client__Reply *reply, const struct events *even
 static size_t answer_call(const Mha__Client__Request *request, const struct view *view,
 			  const struct events *events, uint8_t **out, struct err *why)
 {
-	Mha__Client__Reply reply = MHA__CLIENT__REPLY__INIT;
+	Mha__Client__Reply reply;
 
+	mha__client__reply__init(&reply);
 	reply.version = CLIENT_PROTOCOL_VERSION;
 	reply.id = request->id;
 	switch (request->call_case) {
@@ -104,8 +106,8 @@ size_t request_answer(const uint8_t *bytes, size_t size, const struct view *view
 
 	*reply = NULL;
 	*refused = false;
-	request = size <= REQUEST_BYTES_MAX ? mha__client__request__unpack(NULL, size, bytes)
-					    : NULL;
+	request =
+		size <= REQUEST_BYTES_MAX ? mha__client__request__unpack(NULL, size, bytes) : NULL;
 	if (size > REQUEST_BYTES_MAX) {
 		err_set(&why, ERR_TOO_BIG, "request: %zu bytes, at most %d", size,
 			REQUEST_BYTES_MAX);

@@ -11,7 +11,7 @@
 
 /* As Patroni's maximum_lag_on_failover by default: what /readiness accepts. */
 #define READINESS_LAG_BYTES UINT64_C(1048576)
-#define LIVENESS_MIN_NS	    UINT64_C(10000000000)
+#define LIVENESS_MIN_NS     UINT64_C(10000000000)
 
 #define TYPE_JSON    "application/json"
 #define TYPE_METRICS "text/plain; version=0.0.4; charset=utf-8"
@@ -26,8 +26,8 @@ typedef unsigned (*check_function)(const struct context *context);
 typedef char *(*body_function)(const struct context *context);
 
 enum route_match {
-	WHOLE,	/* the path is exactly this */
-	FIRST,	/* its first part is */
+	WHOLE,  /* the path is exactly this */
+	FIRST,  /* its first part is */
 	INSIDE, /* it contains this, as Patroni matches */
 };
 

@@ -23,14 +23,14 @@ struct http_world {
 	const struct events *events;
 	const struct status_gateway *counters;
 	const char *http_listen; /* as configured */
-	uint64_t election_ns;	 /* T */
+	uint64_t election_ns;    /* T */
 };
 
 struct http_answer {
 	unsigned status;
 	const char *type;  /* content type; static, NULL without a body */
 	const char *allow; /* value of an Allow header; static or NULL */
-	char *body;	   /* caller frees; NULL: none */
+	char *body;        /* caller frees; NULL: none */
 };
 
 /*

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "os/directory.h"
 
 #define CLIENT_SOCKET "client/client.sock"
@@ -125,6 +128,17 @@ static int make_run(struct layout *layout, int run_fd, const struct conf *conf,
 	return make_client_socket(run_fd, &users[MASTER_gateway], why);
 }
 
+/* Where a page of the status segment is on a disk, writing it may wait for that disk. */
+static void warn_of_disk(int run_fd, const char *run_dir)
+{
+	struct statfs fs;
+
+	if (fstatfs(run_fd, &fs) == 0 && fs.f_type != TMPFS_MAGIC)
+		log_event(LOG_WARNING, "master.run_dir_on_disk",
+			  "path=%s is on no tmpfs: a slow disk may delay the renewal of the lease",
+			  run_dir);
+}
+
 int layout_make(struct layout *layout, const struct conf *conf,
 		const struct os_user users[MASTER_WORKER_COUNT], struct err *why)
 {
@@ -135,6 +149,7 @@ int layout_make(struct layout *layout, const struct conf *conf,
 	fd = directory_make(AT_FDCWD, conf->run_dir, 0, 0, 0755, why);
 	if (fd < 0)
 		return fd;
+	warn_of_disk(fd, conf->run_dir);
 	rc = make_run(layout, fd, conf, users, why);
 	close(fd);
 	if (rc < 0)

@@ -6,7 +6,7 @@
 
 #include "conf/conf.h"
 #include "layout.h"
-#include "notify.h"
+#include "os/notify.h"
 #include "os/user.h"
 #include "spawn.h"
 #include "status/status.h"

@@ -96,7 +96,7 @@ static int take(struct master *master, const struct conf *fresh, struct err *why
 
 void reload(struct master *master)
 {
-	struct conf *fresh = malloc(sizeof(*fresh));
+	struct conf *fresh = calloc(1, sizeof(*fresh));
 	struct err why;
 	int rc;
 

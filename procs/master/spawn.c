@@ -22,6 +22,8 @@
 #define FD_PARKED 64
 
 #define REALTIME_PRIORITY 1
+/* CPU time without once waiting for anything: a real-time worker that spins ends itself. */
+#define REALTIME_SPIN_US UINT64_C(3000000)
 
 /* What a worker keeps of the master's environment: the time zone of logs, sanitizers' options. */
 static const char *const KEPT[] = {"TZ", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",
@@ -73,14 +75,21 @@ static void arrange_descriptors(const struct spawn *spawn)
 	must(close_range(FD_FIRST + FD_COUNT, ~0U, 0), spawn, "close descriptors");
 }
 
-/* A starved machine must keep its lease. Where the kernel refuses, the worker runs as others do. */
+/*
+ * A starved machine must keep its lease. Where the kernel refuses, the worker runs as others do.
+ * The right of way has a bound: who spins gets SIGXCPU long before the heartbeat is missed.
+ */
 static void set_urgency(const struct spawn *spawn)
 {
 	const struct sched_param priority = {.sched_priority = REALTIME_PRIORITY};
+	const struct rlimit spin = {.rlim_cur = REALTIME_SPIN_US, .rlim_max = 2 * REALTIME_SPIN_US};
 
-	if (!spawn->row->realtime)
+	if (!spawn->row->realtime) {
 		must(setrlimit(RLIMIT_MEMLOCK, &spawn->locked), spawn, "limit locked memory");
-	else if (sched_setscheduler(0, SCHED_RR, &priority) < 0)
+		return;
+	}
+	must(setrlimit(RLIMIT_RTTIME, &spin), spawn, "limit real-time");
+	if (sched_setscheduler(0, SCHED_RR, &priority) < 0)
 		log_event(LOG_INFO, "worker.not_realtime", "worker=%s %s", spawn->row->name,
 			  strerror(errno));
 }

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -20,7 +21,8 @@
 #define BACKOFF_FIRST_MS    50 /* of the second restart; the first one is immediate */
 #define BACKOFF_MAX_MS      5000
 #define GOOD_LIFE_MS        30000 /* a life this long forgives what was before */
-#define SECTION_RETRY_MS    2
+#define SECTION_RETRY_MS    2     /* while an earlier life is just ending */
+#define SECTION_WAIT_MS     100   /* while it does not end */
 #define PULSE_MS            1000
 #define READY_LIMIT_MS      60000
 #define ALIVE_LIMIT_MS      15000
@@ -266,6 +268,7 @@ static int life_begin(struct child *child, int sockets[2], int section, struct e
 	/* Without a pidfd it could not be watched; not yet reaped, its pid is still its own. */
 	if (pidfd < 0) {
 		(void)kill(pid, SIGKILL);
+		(void)waitpid(pid, NULL, 0);
 		free(life);
 		return pidfd;
 	}
@@ -301,6 +304,22 @@ static int try_start(struct child *child, struct err *why)
 	return rc;
 }
 
+/* A process of an earlier life, perhaps of an earlier master, still has the section. */
+static void wait_for_section(struct child *child)
+{
+	const uint64_t now = clock_boot_ns();
+
+	if (child->busy_ns == 0)
+		child->busy_ns = now;
+	if (!child->busy_told && now - child->busy_ns > 1000 * MS) {
+		child->busy_told = true;
+		log_event(LOG_WARNING, "worker.earlier_life",
+			  "worker=%s a process of an earlier agent has not ended; waiting for it",
+			  WORKER_ROWS[child->id].name);
+	}
+	retry_in(child, child->busy_told ? SECTION_WAIT_MS : SECTION_RETRY_MS);
+}
+
 static void child_start(struct child *child)
 {
 	const char *name = WORKER_ROWS[child->id].name;
@@ -312,18 +331,7 @@ static void child_start(struct child *child)
 		return;
 	rc = try_start(child, &why);
 	if (rc == ERR_BUSY) {
-		const uint64_t now = clock_boot_ns();
-
-		if (child->busy_ns == 0)
-			child->busy_ns = now;
-		if (!child->busy_told && now - child->busy_ns > 1000 * MS) {
-			child->busy_told = true;
-			log_event(LOG_WARNING, "worker.earlier_life",
-				  "worker=%s a process of an earlier agent has not ended; waiting "
-				  "for it",
-				  name);
-		}
-		retry_in(child, SECTION_RETRY_MS);
+		wait_for_section(child);
 		return;
 	}
 	child->busy_ns = 0;
@@ -333,6 +341,7 @@ static void child_start(struct child *child)
 		restart(child, 0);
 		return;
 	}
+	CHECK(child->life != NULL);
 	log_event(LOG_INFO, "worker.started", "worker=%s pid=%d user=%s restarts=%u", name,
 		  child->life->pid, child->user.name, child->restarts);
 }
@@ -358,7 +367,7 @@ static void on_pulse(uv_timer_t *timer)
 	struct master *master = timer->data;
 	const uint64_t now = clock_boot_ns();
 	/* If this process was stopped itself, the heartbeats of that time are not missing. */
-	const bool slept = now - master->pulse_ns > 3 * PULSE_MS * MS;
+	const bool slept = now - master->pulse_ns > MS * PULSE_MS * 3;
 
 	master->pulse_ns = now;
 	for (unsigned i = 0; i < MASTER_WORKER_COUNT; i++) {

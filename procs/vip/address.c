@@ -43,12 +43,11 @@ int ip_prefix_parse(struct ip_prefix *ip, const char *text, struct err *why)
 static void take_link(struct address *address, const struct nlmsghdr *message)
 {
 	const struct ifinfomsg *link = mnl_nlmsg_get_payload(message);
-	const struct nlattr *attribute;
+	const struct nlattr *attribute = NULL;
 	const char *name = NULL;
 	const uint8_t *mac = NULL;
 
-	mnl_attr_for_each(attribute, message, sizeof(*link))
-	{
+	while ((attribute = netlink_next(message, sizeof(*link), attribute)) != NULL) {
 		if (mnl_attr_get_type(attribute) == IFLA_IFNAME &&
 		    mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0)
 			name = mnl_attr_get_str(attribute);
@@ -81,14 +80,13 @@ static void take_link(struct address *address, const struct nlmsghdr *message)
 static void take_address(struct address *address, const struct nlmsghdr *message)
 {
 	const struct ifaddrmsg *report = mnl_nlmsg_get_payload(message);
-	const struct nlattr *attribute;
+	const struct nlattr *attribute = NULL;
 	const struct nlattr *local = NULL;
 
 	if (report->ifa_family != address->ip.family || report->ifa_index != address->index)
 		return;
 	/* IPv4 has the own address in LOCAL (ADDRESS is the far end), IPv6 mostly in ADDRESS. */
-	mnl_attr_for_each(attribute, message, sizeof(*report))
-	{
+	while ((attribute = netlink_next(message, sizeof(*report), attribute)) != NULL) {
 		const uint16_t type = mnl_attr_get_type(attribute);
 
 		if (type == IFA_LOCAL || (type == IFA_ADDRESS && local == NULL))

@@ -295,15 +295,14 @@ struct element_search {
 static int read_element(const struct nlattr *element, void *arg)
 {
 	const struct element_search *search = arg;
-	const struct nlattr *part;
+	const struct nlattr *part = NULL;
 	bool is_port = false;
 	bool has_timeout = false;
 	bool noted = false;
 	uint64_t left_ms = 0;
 	struct note note;
 
-	mnl_attr_for_each_nested(part, element)
-	{
+	while ((part = netlink_next_nested(element, part)) != NULL) {
 		const char *comment = NULL;
 		size_t size = 0;
 
@@ -341,10 +340,9 @@ static int read_element(const struct nlattr *element, void *arg)
 
 static void take_elements(void *arg, const struct nlmsghdr *message)
 {
-	const struct nlattr *attribute;
+	const struct nlattr *attribute = NULL;
 
-	mnl_attr_for_each(attribute, message, sizeof(struct nfgenmsg))
-	{
+	while ((attribute = netlink_next(message, sizeof(struct nfgenmsg), attribute)) != NULL) {
 		if (mnl_attr_get_type(attribute) == NFTA_SET_ELEM_LIST_ELEMENTS)
 			(void)mnl_attr_parse_nested(attribute, read_element, arg);
 	}
@@ -370,10 +368,9 @@ int fence_read(struct fence *fence, struct fence_rule *rule, struct err *why)
 static void count_rule(void *arg, const struct nlmsghdr *message)
 {
 	unsigned *count = arg;
-	const struct nlattr *attribute;
+	const struct nlattr *attribute = NULL;
 
-	mnl_attr_for_each(attribute, message, sizeof(struct nfgenmsg))
-	{
+	while ((attribute = netlink_next(message, sizeof(struct nfgenmsg), attribute)) != NULL) {
 		size_t size = 0;
 
 		if (mnl_attr_get_type(attribute) != NFTA_RULE_USERDATA)
@@ -422,8 +419,9 @@ int fence_watch_fd(const struct fence *fence)
 /* Every kind of removal has the table's name as its first attribute. */
 static void take_removal(void *arg, const struct nlmsghdr *message)
 {
-	bool *ours = arg;
-	const struct nlattr *attribute;
+	enum fence_notice *notice = arg;
+	enum fence_notice kind = FENCE_RULES_REMOVED;
+	const struct nlattr *attribute = NULL;
 
 	_Static_assert(NFTA_TABLE_NAME == 1 && NFTA_CHAIN_TABLE == 1 && NFTA_RULE_TABLE == 1 &&
 			       NFTA_SET_TABLE == 1 && NFTA_SET_ELEM_LIST_TABLE == 1,
@@ -435,26 +433,28 @@ static void take_removal(void *arg, const struct nlmsghdr *message)
 	case NFT_MSG_DELCHAIN:
 	case NFT_MSG_DELRULE:
 	case NFT_MSG_DELSET:
+		break;
 	case NFT_MSG_DELSETELEM:
+		kind = FENCE_ELEMENT_REMOVED;
 		break;
 	default:
 		return;
 	}
-	mnl_attr_for_each(attribute, message, sizeof(struct nfgenmsg))
-	{
+	while ((attribute = netlink_next(message, sizeof(struct nfgenmsg), attribute)) != NULL) {
 		if (mnl_attr_get_type(attribute) == NFTA_TABLE_NAME &&
 		    mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0 &&
-		    strcmp(mnl_attr_get_str(attribute), FENCE_TABLE) == 0)
-			*ours = true;
+		    strcmp(mnl_attr_get_str(attribute), FENCE_TABLE) == 0 && kind > *notice)
+			*notice = kind;
 	}
 }
 
-bool fence_watch(struct fence *fence)
+enum fence_notice fence_watch(struct fence *fence)
 {
-	bool ours = false;
-	const bool lost = netlink_drain(&fence->events, WATCH_LIMIT, take_removal, &ours);
+	enum fence_notice notice = FENCE_UNTOUCHED;
 
-	return ours || lost;
+	if (netlink_drain(&fence->events, WATCH_LIMIT, take_removal, &notice))
+		return FENCE_RULES_REMOVED;
+	return notice;
 }
 
 int fence_open(struct fence *fence, uint16_t port, uint64_t cluster, struct err *why)

@@ -69,10 +69,13 @@ MUST_CHECK int fence_set(struct fence *fence, const struct fence_rule *rule, str
 MUST_CHECK int fence_remove(struct fence *fence, struct err *why);
 
 /*
- * Notice when somebody else changes the table (a firewall reload flushes all rules): poll
- * fence_watch_fd() for input, then call fence_watch(). True: look whether the fence still stands.
+ * Notice when somebody changes the table (a firewall reload flushes all rules): poll
+ * fence_watch_fd() for input, then call fence_watch(), and look whether the fence still stands.
+ * Own renewals are FENCE_ELEMENT_REMOVED too.
  */
+enum fence_notice { FENCE_UNTOUCHED = 0, FENCE_ELEMENT_REMOVED, FENCE_RULES_REMOVED };
+
 int fence_watch_fd(const struct fence *fence);
-MUST_CHECK bool fence_watch(struct fence *fence);
+MUST_CHECK enum fence_notice fence_watch(struct fence *fence);
 
 #endif

@@ -80,6 +80,30 @@ int netlink_fd(const struct netlink *netlink)
 	return mnl_socket_get_fd(netlink->socket);
 }
 
+static const struct nlattr *checked(const struct nlattr *attribute, const void *end)
+{
+	const ptrdiff_t left = (const char *)end - (const char *)attribute;
+
+	return left >= 0 && mnl_attr_ok(attribute, (int)left) ? attribute : NULL;
+}
+
+const struct nlattr *netlink_next(const struct nlmsghdr *message, size_t offset,
+				  const struct nlattr *previous)
+{
+	return checked(previous == NULL ? mnl_nlmsg_get_payload_offset(message, offset)
+					: mnl_attr_next(previous),
+		       mnl_nlmsg_get_payload_tail(message));
+}
+
+const struct nlattr *netlink_next_nested(const struct nlattr *nest, const struct nlattr *previous)
+{
+	const char *inside = mnl_attr_get_payload(nest);
+
+	return checked(previous == NULL ? (const struct nlattr *)(const void *)inside
+					: mnl_attr_next(previous),
+		       inside + mnl_attr_get_payload_len(nest));
+}
+
 static void take_words(struct exchange *exchange, const struct nlmsghdr *message)
 {
 	const struct nlmsgerr *report = mnl_nlmsg_get_payload(message);
@@ -90,10 +114,9 @@ static void take_words(struct exchange *exchange, const struct nlmsghdr *message
 	if ((message->nlmsg_flags & NLM_F_CAPPED) == 0)
 		skip += mnl_nlmsg_get_payload_len(&report->msg);
 
-	const struct nlattr *attribute;
+	const struct nlattr *attribute = NULL;
 
-	mnl_attr_for_each(attribute, message, (unsigned)MNL_ALIGN(skip))
-	{
+	while ((attribute = netlink_next(message, (unsigned)MNL_ALIGN(skip), attribute)) != NULL) {
 		if (mnl_attr_get_type(attribute) != NLMSGERR_ATTR_MSG ||
 		    mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) < 0)
 			continue;

@@ -54,4 +54,10 @@ MUST_CHECK int netlink_batch(struct netlink *netlink, const void *bytes, size_t 
  */
 bool netlink_drain(struct netlink *netlink, unsigned limit, netlink_answer answer, void *arg);
 
+/* The attribute after `previous` (NULL: the first) behind `offset` bytes of payload, or NULL. */
+const struct nlattr *netlink_next(const struct nlmsghdr *message, size_t offset,
+				  const struct nlattr *previous);
+/* The same inside an attribute that holds others. */
+const struct nlattr *netlink_next_nested(const struct nlattr *nest, const struct nlattr *previous);
+
 #endif

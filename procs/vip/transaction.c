@@ -106,10 +106,9 @@ void expression_put_value(struct nlmsghdr *message, uint16_t type, const void *b
 
 bool expression_value_is(const struct nlattr *attribute, const void *bytes, size_t size)
 {
-	const struct nlattr *part;
+	const struct nlattr *part = NULL;
 
-	mnl_attr_for_each_nested(part, attribute)
-	{
+	while ((part = netlink_next_nested(attribute, part)) != NULL) {
 		if (mnl_attr_get_type(part) == NFTA_DATA_VALUE)
 			return mnl_attr_get_payload_len(part) == size &&
 			       memcmp(mnl_attr_get_payload(part), bytes, size) == 0;

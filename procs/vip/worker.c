@@ -65,8 +65,13 @@ struct vip {
 
 static bool vip_held(const struct vip *vip)
 {
-	return vip->serve.state == FENCE_OPEN && vip->kernel.address_used &&
-	       vip->kernel.address.present;
+	return vip->kernel.address_used && vip->kernel.address.present;
+}
+
+/* A close that the kernel has not confirmed is no fence. */
+static uint8_t proven_state(const struct vip *vip)
+{
+	return vip->fence_wrong ? FENCE_NONE : vip->serve.state;
 }
 
 static const char *error_text(const struct vip *vip)
@@ -81,7 +86,7 @@ static void publish(struct vip *vip)
 	struct status_vip *status = &vip->status;
 
 	status->updated_ns = clock_boot_ns();
-	status->fence = vip->serve.state;
+	status->fence = proven_state(vip);
 	status->epoch = vip->serve.epoch;
 	status->until_ns = vip->serve.until_ns;
 	status->vip_held = vip_held(vip);
@@ -105,16 +110,17 @@ static bool said_equal(const struct said *a, const struct said *b)
 static void report(struct vip *vip, bool always)
 {
 	struct said now = {
-		.state = vip->serve.state,
+		.state = proven_state(vip),
 		.epoch = vip->serve.epoch,
 		.vip_held = vip_held(vip),
 		.kernel_fence = vip->kernel.fence_used,
 	};
-	Mha__Bus__FenceReport message = MHA__BUS__FENCE_REPORT__INIT;
+	Mha__Bus__FenceReport message;
 
 	strncpy(now.text, error_text(vip), sizeof(now.text) - 1);
 	if (!always && !vip->report_due && said_equal(&now, &vip->said))
 		return;
+	mha__bus__fence_report__init(&message);
 	message.state = now.state;
 	message.epoch = now.epoch;
 	message.vip_held = now.vip_held;
@@ -163,7 +169,7 @@ static void on_announce(uv_timer_t *timer)
 	struct vip *vip = timer->data;
 	const struct conf *conf = &vip->worker->conf;
 
-	if (!vip_held(vip))
+	if (vip->serve.state != FENCE_OPEN || !vip_held(vip))
 		return;
 	announce(vip);
 	if (vip->announce_left > 0)
@@ -202,7 +208,7 @@ static int set_address(struct vip *vip, bool announce_anyway)
 	note_error(&vip->address_error, "vip.failed", rc, &why);
 	if (rc < 0)
 		retry_later(vip);
-	else if (vip_held(vip) && (added || announce_anyway))
+	else if (added || announce_anyway)
 		announce_burst(vip);
 	return rc;
 }
@@ -249,8 +255,8 @@ static void on_retry(uv_timer_t *timer)
 		(void)enforce(vip);
 	else if (vip->address_error.code != 0)
 		(void)set_address(vip, false);
-	report(vip, false);
 	publish(vip);
+	report(vip, false);
 	if (!uv_is_active((uv_handle_t *)timer))
 		vip->retry_ms = RETRY_MS;
 }
@@ -271,8 +277,8 @@ static void expire(struct vip *vip)
 	log_event(LOG_WARNING, "fence.expired",
 		  "epoch=%" PRIu64 " the lease ended without a renewal: closed", vip->serve.epoch);
 	(void)enforce(vip);
-	report(vip, false);
 	publish(vip);
+	report(vip, false);
 }
 
 static void on_lease_timer(uv_poll_t *poll, int status, int events)
@@ -288,14 +294,27 @@ static void on_lease_timer(uv_poll_t *poll, int status, int events)
 		expire(vip);
 }
 
+/* libuv ends a watch whose socket reports an error, here: that notices were lost. */
+static void watch_on(uv_poll_t *poll, int status, uv_poll_cb callback)
+{
+	if (status < 0)
+		CHECK(uv_poll_start(poll, UV_READABLE, callback) == 0);
+}
+
 static void on_fence_event(uv_poll_t *poll, int status, int events)
 {
 	struct vip *vip = poll->data;
 	struct err why = {0};
 
-	UNUSED(status);
 	UNUSED(events);
-	if (!fence_watch(&vip->kernel.fence) || kernel_fence_stands(&vip->kernel, &vip->serve))
+	watch_on(poll, status, on_fence_event);
+
+	const enum fence_notice notice = fence_watch(&vip->kernel.fence);
+
+	/* A lease's element comes back with the next renewal, or this was one. */
+	if (notice == FENCE_UNTOUCHED ||
+	    (notice == FENCE_ELEMENT_REMOVED && vip->serve.state == FENCE_OPEN) ||
+	    kernel_fence_stands(&vip->kernel, &vip->serve))
 		return;
 
 	const int rc = kernel_restore_fence(&vip->kernel, &vip->serve, clock_boot_ns(), &why);
@@ -308,8 +327,8 @@ static void on_fence_event(uv_poll_t *poll, int status, int events)
 	vip->fence_wrong = rc < 0;
 	if (rc < 0)
 		retry_later(vip);
-	report(vip, false);
 	publish(vip);
+	report(vip, false);
 }
 
 static void on_address_event(uv_poll_t *poll, int status, int events)
@@ -318,8 +337,8 @@ static void on_address_event(uv_poll_t *poll, int status, int events)
 	struct address *address = &vip->kernel.address;
 	const bool was_up = address->link_up;
 
-	UNUSED(status);
 	UNUSED(events);
+	watch_on(poll, status, on_address_event);
 	if (!address_watch(address))
 		return;
 	if (vip->serve.state == FENCE_OPEN && !address->present)
@@ -327,8 +346,8 @@ static void on_address_event(uv_poll_t *poll, int status, int events)
 			  "interface=%s somebody removed the virtual IP; it is added again",
 			  address->interface);
 	(void)set_address(vip, !was_up && address->link_up);
-	report(vip, false);
 	publish(vip);
+	report(vip, false);
 }
 
 static void refuse_grant(struct vip *vip, const Mha__Bus__Grant *grant, uint64_t now_ns)
@@ -362,8 +381,8 @@ static void on_grant(struct vip *vip, const Mha__Bus__Grant *grant)
 	}
 	/* What the kernel did not take is not served: the lease before it, if any, runs on. */
 	if (set_fence(vip, &next) < 0) {
-		report(vip, false);
 		publish(vip);
+		report(vip, false);
 		return;
 	}
 	vip->serve = next;
@@ -375,18 +394,19 @@ static void on_grant(struct vip *vip, const Mha__Bus__Grant *grant)
 			  "epoch=%" PRIu64 " remaining_ms=%" PRIu64 " vip=%s", next.epoch,
 			  serve_timeout_ms(&next, now_ns),
 			  vip_held(vip) ? vip->worker->conf.vip_address : "-");
-	report(vip, false);
 	publish(vip);
+	report(vip, false);
 }
 
 static void send_result(struct vip *vip, const struct order *order, enum order_outcome outcome,
 			const char *text)
 {
-	Mha__Bus__OrderResult result = MHA__BUS__ORDER_RESULT__INIT;
+	Mha__Bus__OrderResult result;
 	char copy[ERR_TEXT_SIZE];
 	struct err why = {0};
 
 	memcpy(copy, text, strlen(text) + 1);
+	mha__bus__order_result__init(&result);
 	result.order_id = order->id;
 	result.outcome = outcome;
 	result.text = copy;
@@ -433,8 +453,8 @@ static void on_order(struct vip *vip, const Mha__Bus__Order *message)
 		log_event(LOG_NOTICE,
 			  vip->serve.state == FENCE_CLOSED ? "fence.closed" : "fence.dropped",
 			  "epoch=%" PRIu64 " order=%" PRIu64, order.epoch, order.id);
-	report(vip, false);
 	publish(vip);
+	report(vip, false);
 	send_result(vip, &order, rc < 0 ? OUTCOME_FAILED : OUTCOME_DONE,
 		    rc < 0 ? error_text(vip) : "");
 }
@@ -556,8 +576,8 @@ static int vip_start(struct worker *worker, struct err *why)
 	    (rc = watch_all(vip, why)) < 0 || (rc = take_over(vip, why)) < 0)
 		return rc;
 	bus_watch(worker->bus, on_peer, vip);
-	report(vip, true);
 	publish(vip);
+	report(vip, true);
 	return 0;
 }
 
@@ -566,8 +586,7 @@ static void vip_reload(struct worker *worker)
 	struct vip *vip = worker->self;
 
 	/* New gaps and refreshes count from now on. */
-	if (vip_held(vip))
-		on_announce(&vip->announce_timer);
+	on_announce(&vip->announce_timer);
 }
 
 /* What the kernel has stays: the next process goes on with it, or its timeouts end it. */

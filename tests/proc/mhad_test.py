@@ -6,12 +6,14 @@ shared, so cases run beside each other. Exit status 77: skipped, with the reason
 """
 import argparse
 import ctypes
+import fcntl
 import os
 import pathlib
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -172,6 +174,14 @@ class Agent:
             for pid in self.seen:
                 if alive(pid) and self.is_ours(pid):
                     os.kill(pid, signal.SIGKILL)
+        # Orphans of a killed mhad are this process's to reap (PR_SET_CHILD_SUBREAPER).
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.01)
+            except ChildProcessError:
+                break
         shutil.rmtree(self.dir, ignore_errors=True)
 
     @staticmethod
@@ -209,9 +219,14 @@ def case_privileges(agent):
         check(status["NoNewPrivs"] == "1", f"{name}: NoNewPrivs {status['NoNewPrivs']}")
         check(os.getsid(pid) == pid, f"{name}: has no session of its own")
         check(os.readlink(f"/proc/{pid}/cwd") == "/", f"{name}: working directory")
+        urgent = name in ("consensus", "vip") and \
+            not agent.lines(f"worker.not_realtime worker={name} ")
+        check(os.sched_getscheduler(pid) == (os.SCHED_RR if urgent else os.SCHED_OTHER),
+              f"{name}: scheduling policy {os.sched_getscheduler(pid)}")
         print(f"{name:10} uid={uid} gid={gid} groups=[{status['Groups'].strip()}] "
               f"CapPrm={status['CapPrm']} CapEff={status['CapEff']} CapBnd={status['CapBnd']} "
-              f"CapAmb={status['CapAmb']} NoNewPrivs={status['NoNewPrivs']}")
+              f"CapAmb={status['CapAmb']} NoNewPrivs={status['NoNewPrivs']} "
+              f"policy={'rr' if urgent else 'other'}")
     check(len(agent.lines("test.start .*environment=clean")) == 5, "the environment leaked")
     master = status_of(agent.process.pid)
     for which in ("CapPrm", "CapEff", "CapBnd"):
@@ -560,6 +575,8 @@ def case_inspect(agent):
     users = run("--print-sysusers")
     for user in set(USERS.values()) - {"postgres"}:
         check(re.search(f"^u {user} - ", users.stdout, re.M), users.stdout)
+    shipped = pathlib.Path(ARGS.sample).with_name("mha4rdb.sysusers").read_text()
+    check(users.stdout == shipped, "deploy/mha4rdb.sysusers is not what mhad prints")
     check(run("--version").stdout.startswith("mhad (mha4rdb) "), "--version")
     check("usage: mhad" in run("--help").stdout, "--help")
     check(run("--nonsense").returncode == 2 and run("superfluous").returncode == 2, "misuse")
@@ -574,7 +591,126 @@ def case_by_hand(agent):
           "started by mhad" in got.stderr, got.stderr)
 
 
-WITHOUT_ROOT = ("inspect", "by_hand")
+class Orphan:
+    """A worker without a master: this process holds the other end of its control socket."""
+
+    def __init__(self, agent):
+        conf = subprocess.run([ARGS.mhad, "--config", str(agent.conf), "--print-config"],
+                              capture_output=True, check=True, timeout=30).stdout
+        pairs = ("gateway/consensus", "consensus/gateway")
+        for pair in pairs:
+            (agent.run_dir / "bus" / pair).mkdir(parents=True)
+        self.control, worker_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        section = os.open(agent.dir / "section", os.O_RDWR | os.O_CREAT, 0o644)
+        sealed = self.memory_file(conf, seal=True)
+        # Out of the way of 3..5 first.
+        sources = [fcntl.fcntl(fd, fcntl.F_DUPFD, 64) for fd in (worker_end.fileno(), sealed,
+                                                                 section)]
+
+        def place():
+            for number, fd in enumerate(sources, start=3):
+                os.dup2(fd, number)
+        with open(agent.log, "ab") as log:
+            self.process = subprocess.Popen([str(agent.libexec / "mha-gateway")], stderr=log,
+                                            stdout=log, close_fds=False, preexec_fn=place)
+        for fd in (*sources, sealed, section):
+            os.close(fd)
+        worker_end.close()
+        self.control.settimeout(20)
+        agent.process = self.process
+        self.agent = agent
+        self.conf = conf
+
+    @staticmethod
+    def memory_file(content, seal):
+        fd = os.memfd_create("conf", os.MFD_ALLOW_SEALING)
+        os.write(fd, content)
+        if seal:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK |
+                        fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+        return fd
+
+    def tell(self, kind, flag=0, fd=None):
+        packet = struct.pack("=II", kind, flag)
+        if fd is None:
+            self.control.send(packet)
+        else:
+            socket.send_fds(self.control, [packet], [fd])
+            os.close(fd)
+
+    def hear(self):
+        return struct.unpack("=II", self.control.recv(64))[0]
+
+
+CONTROL_CONF, CONTROL_STOP, CONTROL_READY, CONTROL_ALIVE = 1, 2, 3, 4
+
+
+def case_skeleton(agent):
+    """What the skeleton answers its master, sane or not; the end of file means exit."""
+    orphan = Orphan(agent)
+    check(orphan.hear() == CONTROL_READY, "READY comes first")
+    check(orphan.hear() == CONTROL_ALIVE, "a heartbeat follows")
+    orphan.control.send(b"too long for a packet of ours")
+    agent.wait_log("worker.control .*wrong size")
+    orphan.tell(99)
+    agent.wait_log("worker.control unknown message kind=99")
+    orphan.tell(CONTROL_CONF)
+    agent.wait_log("worker.reload the master sent no sealed configuration", count=1)
+    orphan.tell(CONTROL_CONF, fd=orphan.memory_file(orphan.conf, seal=False))
+    agent.wait_log("worker.reload the master sent no sealed configuration", count=2)
+    orphan.tell(CONTROL_CONF, fd=orphan.memory_file(b"cluster: [", seal=True))
+    agent.wait_log("worker.reload configuration:.*the old configuration stays")
+    check(not agent.lines("test.reload"), "a bad configuration was taken")
+    orphan.tell(CONTROL_CONF, fd=orphan.memory_file(
+        orphan.conf.replace(b"interval: 250ms", b"interval: 350ms"), seal=True))
+    agent.wait_log("test.reload name=gateway interval=350$")
+    check(orphan.process.poll() is None and orphan.hear() == CONTROL_ALIVE, "it lives on")
+    orphan.control.close()
+    check(agent.wait() == 0, "exit status")
+    check(agent.lines("worker.orphaned") and agent.lines("test.finish name=gateway"), "no finish")
+
+
+def case_skeleton_stop(agent):
+    """A stop is passed on with its flag, and ends the process."""
+    orphan = Orphan(agent)
+    check(orphan.hear() == CONTROL_READY, "READY comes first")
+    orphan.tell(CONTROL_STOP, flag=1)
+    check(agent.wait() == 0, "exit status")
+    check(agent.lines("test.stop name=gateway handover=1"), "stop")
+    check(agent.lines("test.finish name=gateway"), "finish")
+
+
+def case_spin(agent):
+    """A real-time worker that never waits loses its right of way, and its life, within seconds."""
+    agent.mode("vip", "spin")
+    agent.start(ready=False)
+    agent.wait_log("test.spin name=vip")
+    if agent.lines("worker.not_realtime worker=vip"):
+        skip("this machine grants no real-time priority")
+    (agent.libexec / "mha-vip.mode").unlink()
+    agent.wait_log(f"worker.ended worker=vip .*signal={signal.SIGXCPU.value} ", seconds=60)
+    agent.wait_log("worker.ready worker=vip", count=2)
+    check(not agent.lines("worker.hung"), "only the missing heartbeat ended it")
+
+
+def case_frozen(agent):
+    """An agent that was stopped as a whole for longer than any heartbeat may be missed goes on."""
+    agent.start()
+    pids = agent.pids()
+    everybody = [agent.process.pid, *pids.values()]
+    for pid in everybody:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(17)
+    for pid in everybody:
+        os.kill(pid, signal.SIGCONT)
+    agent.write_conf(monitor__interval="300ms")
+    agent.signal(signal.SIGHUP)
+    agent.wait_log("test.reload name=\\w+ interval=300$", count=len(WORKERS))
+    time.sleep(1.5)  # one more pulse of the master
+    check(agent.pids() == pids and not agent.lines("worker.hung"), "somebody was replaced")
+
+
+WITHOUT_ROOT = ("inspect", "by_hand", "skeleton", "skeleton_stop")
 
 
 def skip(reason):
@@ -599,7 +735,6 @@ def main():
                 user_ids(user)
             except KeyError:
                 skip(f"there is no user {user}; tools/install-users creates the agent's")
-    # Should this script die, its agent dies with it.
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: detached processes stay ours to end
     agent = Agent()
     try:

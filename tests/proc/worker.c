@@ -6,6 +6,7 @@
  *   fail-start     start() fails
  *   ignore-stop    a stop is never finished
  *   slow-stop      a stop takes 300 ms
+ *   spin           after READY it never waits for anything again
  *   detach         once, start a process in a session of its own that outlives everything
  */
 #include <errno.h>
@@ -98,6 +99,20 @@ static void report(const struct worker *worker, const struct idle *idle)
 	explicit_bzero(secret, sizeof(secret));
 }
 
+static void on_timer(uv_timer_t *timer)
+{
+	worker_stopped(timer->data);
+}
+
+static void on_spin(uv_timer_t *timer)
+{
+	const struct worker *worker = timer->data;
+
+	log_event(LOG_NOTICE, "test.spin", "name=%s", worker->name);
+	for (volatile uint64_t turn = 0;; turn = turn + 1)
+		continue;
+}
+
 static int idle_start(struct worker *worker, struct err *why)
 {
 	struct idle *idle = calloc(1, sizeof(*idle));
@@ -117,6 +132,8 @@ static int idle_start(struct worker *worker, struct err *why)
 		return err_set(why, ERR_REFUSED, "told to fail");
 	if (strcmp(idle->mode, "detach") == 0)
 		detach();
+	if (strcmp(idle->mode, "spin") == 0)
+		CHECK(uv_timer_start(&idle->timer, on_spin, 1, 0) == 0);
 	return 0;
 }
 
@@ -124,11 +141,6 @@ static void idle_reload(struct worker *worker)
 {
 	log_event(LOG_NOTICE, "test.reload", "name=%s interval=%llu", worker->name,
 		  (unsigned long long)worker->conf.monitor_interval_ms);
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-	worker_stopped(timer->data);
 }
 
 static void idle_stop(struct worker *worker, bool handover)

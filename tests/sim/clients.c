@@ -75,8 +75,7 @@ void client_release(struct host *host, wal_lsn upto)
 		struct client *client = &world.clients[i];
 
 		if (client->at != host->id || client->lsn > upto ||
-		    client->lsn > host->pg.flushed ||
-		    client->pg_generation != host->pg.generation)
+		    client->lsn > host->pg.flushed || client->pg_generation != host->pg.generation)
 			continue;
 		world.acknowledged++;
 		world.last_ack = world.now;

@@ -85,9 +85,12 @@ static void finish(struct host *host, enum executor who, enum order_outcome outc
 	if (executor->order.kind == ORDER_DB_POSITION || executor->order.kind == ORDER_DB_PROMOTE) {
 		event.result.has_facts = true;
 		event.result.facts = dbmon_facts(host);
+		host->probed = event.result.facts;
 	}
 	trace("n%u %s: %s", host->id, order_kind_name(executor->order.kind),
-	      outcome == OUTCOME_DONE ? "done" : outcome == OUTCOME_FAILED ? "failed" : "refused");
+	      outcome == OUTCOME_DONE     ? "done"
+	      : outcome == OUTCOME_FAILED ? "failed"
+					  : "refused");
 	executor->busy = false;
 	bus_send(host, &event);
 }
@@ -305,7 +308,7 @@ struct facts dbmon_facts(struct host *host)
 }
 
 /* Once more soon: the postmaster's pidfd, or the timer. */
-void dbmon_probe(struct host *host)
+void dbmon_probe(struct host *host, bool again)
 {
 	struct agent_event event;
 
@@ -315,9 +318,11 @@ void dbmon_probe(struct host *host)
 	if (!host->probed_once || memcmp(&event.facts, &host->probed, sizeof(host->probed)) != 0) {
 		host->probed = event.facts;
 		host->probed_once = true;
+		trace("n%u probe: db %u hung %d state %d", host->id, event.facts.db, host->pg.hung, host->pg.state);
 		bus_send(host, &event);
 	}
-	probe_later(host, random_between(40, 60) * MS);
+	if (again)
+		probe_later(host, random_between(40, 60) * MS);
 }
 
 static void dbmon_work(struct host *host)
@@ -347,12 +352,17 @@ static void dbmon_work(struct host *host)
 				return;
 			}
 			executor->step = 2;
-			work_later(host, EXECUTOR_DBMON, random_between(15, 60) * MS);
-			return;
+			event_add(world.now + random_between(15, 60) * MS,
+				  (struct event){.what = AT_PG_PROMOTE,
+						 .host = host->id,
+						 .generation = pg->generation});
 		}
-		(void)pg_promote(host);
-		finish(host, EXECUTOR_DBMON,
-		       pg->state == PG_PRIMARY ? OUTCOME_DONE : OUTCOME_FAILED);
+		if (pg->state == PG_PRIMARY)
+			finish(host, EXECUTOR_DBMON, OUTCOME_DONE);
+		else if (waited)
+			finish(host, EXECUTOR_DBMON, OUTCOME_FAILED);
+		else
+			work_later(host, EXECUTOR_DBMON, 2 * MS);
 		return;
 	default:
 		if (executor->step == 1) {
@@ -409,7 +419,8 @@ void executor_order(struct host *host, const struct event *event)
 	}
 	executor->epoch_seen = order->epoch;
 	if (executor->busy) {
-		/* Repeated, or the same under another number; a job is not dropped for less than KILL. */
+		/* Repeated, or the same under another number; a job is not dropped for less than
+		 * KILL. */
 		if (executor->order.id == order->id)
 			return;
 		if (executor->order.kind == order->kind && is_job(order->kind)) {
@@ -429,10 +440,11 @@ void executor_order(struct host *host, const struct event *event)
 	executor->step = 1;
 	executor->ticket++;
 	if (is_job(order->kind))
-		job_report(host, order->kind == ORDER_DB_INITDB	  ? JOB_INITDB
+		job_report(host, order->kind == ORDER_DB_INITDB   ? JOB_INITDB
 				 : order->kind == ORDER_DB_REWIND ? JOB_REWIND
 								  : JOB_CLONE);
-	work_later(host, who, is_job(order->kind) ? 0
-			      : who == EXECUTOR_DBMON ? random_between(1, 3) * MS
-						      : duration(order->kind));
+	work_later(host, who,
+		   is_job(order->kind)     ? 0
+		   : who == EXECUTOR_DBMON ? random_between(1, 3) * MS
+					   : duration(order->kind));
 }

@@ -174,7 +174,7 @@ void consensus_publish(struct host *host)
 
 void consensus_start(struct host *host)
 {
-	static const char *const addresses[HOSTS] = {NULL,   "n1", "n2", "n3", "n4",
+	static const char *const addresses[HOSTS] = {NULL, "n1", "n2", "n3", "n4",
 						     "n5", "n6", "n7", "n8", "n9"};
 	struct raftnode_config config = {
 		.agent = world.agent,
@@ -230,8 +230,9 @@ void consensus_packet(struct host *host, struct packet *packet)
 		return;
 	}
 	if (packet->kind == PACKET_RAFT) {
-		(void)raftnode_receive(host->raftnode, packet->from, &packet->raft, packet->sent_ns,
-				       &why);
+		if (raftnode_receive(host->raftnode, packet->from, &packet->raft, packet->sent_ns,
+				     &why) == ERR_INVALID)
+			fail("n%u refuses what libraft sends: %s", host->id, why.text);
 		free(packet);
 		return;
 	}
@@ -273,5 +274,8 @@ void bus_send(struct host *host, const struct agent_event *event)
 	if (at < host->bus_at)
 		at = host->bus_at;
 	host->bus_at = at;
-	event_add(at, (struct event){.what = AT_BUS, .host = host->id, .data = copy});
+	event_add(at, (struct event){.what = AT_BUS,
+				     .host = host->id,
+				     .generation = host->consensus_life,
+				     .data = copy});
 }

@@ -406,8 +406,8 @@ void disk_drop(struct host *host)
 	}
 	/* Nobody was told that it is on disk; it may be all the same. */
 	if (disk->count > disk->durable)
-		entries_cut_tail(disk, disk->durable + (unsigned)random_below(
-							       disk->count - disk->durable + 1));
+		entries_cut_tail(disk, disk->durable + (unsigned)random_below(disk->count -
+									      disk->durable + 1));
 	disk->durable = disk->count;
 	disk->busy_until = 0;
 }

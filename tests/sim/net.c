@@ -103,14 +103,21 @@ void packet_free(struct packet *packet)
 
 void packet_send(node_id from, node_id to, struct packet *packet)
 {
+	struct event event = {
+		.what = AT_MESSAGE,
+		.host = to,
+		.generation = world.hosts[to].consensus_life,
+	};
+
 	packet->from = from;
 	if (!link_open(from, to) || random_permille(world.loss_permille)) {
 		packet_free(packet);
 		return;
 	}
-	if (random_permille(world.duplicate_permille))
-		event_add(world.now + link_delay() + random_below(200) * MS,
-			  (struct event){.what = AT_MESSAGE, .host = to, .data = packet_copy(packet)});
-	event_add(world.now + link_delay(),
-		  (struct event){.what = AT_MESSAGE, .host = to, .data = packet});
+	if (random_permille(world.duplicate_permille)) {
+		event.data = packet_copy(packet);
+		event_add(world.now + link_delay() + random_below(200) * MS, event);
+	}
+	event.data = packet;
+	event_add(world.now + link_delay(), event);
 }

@@ -12,8 +12,7 @@ static uint32_t record_new(uint32_t timeline, bool commit, uint64_t epoch)
 {
 	if (world.record_count == world.record_room) {
 		world.record_room = world.record_room == 0 ? 4096 : world.record_room * 2;
-		world.records =
-			realloc(world.records, world.record_room * sizeof(*world.records));
+		world.records = realloc(world.records, world.record_room * sizeof(*world.records));
 		CHECK(world.records != NULL);
 	}
 	world.records[world.record_count] =
@@ -166,9 +165,8 @@ void pg_start(struct host *host)
 	pg->silent_since = 0;
 	memset(pg->senders, 0, sizeof(pg->senders));
 	event_add(world.now + random_between(30, 200) * MS,
-		  (struct event){.what = AT_PG_READY,
-				 .host = host->id,
-				 .generation = pg->generation});
+		  (struct event){
+			  .what = AT_PG_READY, .host = host->id, .generation = pg->generation});
 	chore_later(host);
 }
 
@@ -195,6 +193,12 @@ static void processes_end(struct host *host)
 	pg->hung = false;
 	pg->reload_pending = false;
 	pg->sync_defined = false;
+	/* dbmon holds the postmaster's pidfd. */
+	event_add(world.now + random_between(300, 2000) * US,
+		  (struct event){.what = AT_PROBE,
+				 .host = host->id,
+				 .part = EXECUTOR_DBMON,
+				 .generation = host->executors[EXECUTOR_DBMON].generation});
 }
 
 void pg_kill(struct host *host, bool power)
@@ -272,9 +276,8 @@ void pg_configure(struct host *host, const struct pg_config *config, uint32_t re
 		return;
 	pg->reload_pending = true;
 	event_add(world.now + random_between(300, 5000) * US,
-		  (struct event){.what = AT_PG_RELOAD,
-				 .host = host->id,
-				 .generation = pg->generation});
+		  (struct event){
+			  .what = AT_PG_RELOAD, .host = host->id, .generation = pg->generation});
 }
 
 void pg_reload(struct host *host)
@@ -314,14 +317,14 @@ void pg_rule(struct host *host, const struct event *event)
 		client_release(host, pg->flushed);
 }
 
-bool pg_promote(struct host *host)
+void pg_promote(struct host *host)
 {
 	struct pg *pg = &host->pg;
 	uint32_t next = pg->timeline + 1;
 	uint32_t record;
 
 	if (pg->state != PG_STANDBY)
-		return false;
+		return;
 	stream_disconnect(host);
 	stream_drop_senders(host);
 	while (next < TIMELINES && pg->history[next])
@@ -339,7 +342,6 @@ bool pg_promote(struct host *host)
 	pg->sync_defined = pg->loaded.rule.need > 0;
 	pg->released = 0;
 	check_accepting(host);
-	return true;
 }
 
 void pg_chore(struct host *host)

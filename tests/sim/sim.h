@@ -18,53 +18,54 @@
 #include "raftnode/raftnode.h"
 #include "vip/serve.h"
 
-#define US	    UINT64_C(1000)
-#define MS	    UINT64_C(1000000)
-#define SEC	    UINT64_C(1000000000)
-#define HOSTS	    (NODES_MAX + 1) /* by node id; 0 is not used */
-#define CLIENTS	    4
+#define US          UINT64_C(1000)
+#define MS          UINT64_C(1000000)
+#define SEC         UINT64_C(1000000000)
+#define HOSTS       (NODES_MAX + 1) /* by node id; 0 is not used */
+#define CLIENTS     4
 #define TIMELINES   512
 #define EVENT_NEVER UINT64_MAX
 
 /* What is to happen; `host`, `generation` and the rest say to whom. */
 enum event_what {
 	AT_RAFT_TICK = 1, /* consensus: libraft's timer */
-	AT_AGENT_TICK,	  /* consensus: the shell's timer */
-	AT_RAFT_DISK,	  /* consensus: a disk request has ended */
-	AT_MESSAGE,	  /* consensus: a peer's message arrives */
-	AT_BUS,		  /* consensus: an executor's report arrives */
-	AT_ORDER,	  /* executor: an order or a grant arrives */
-	AT_WORK,	  /* executor: a step of its present order is over */
-	AT_PROBE,	  /* dbmon: looks at the database */
-	AT_VIP_CHECK,	  /* vip: looks whether the kernel has closed the fence */
-	AT_PG_FLUSH,	  /* database: WAL up to `lsn` is on disk */
-	AT_PG_READY,	  /* database: recovery has ended, it answers */
-	AT_PG_RELOAD,	  /* database: the postmaster reads its configuration */
-	AT_PG_RULE,	  /* database: one walsender (or the checkpointer) has read it */
-	AT_PG_CONNECT,	  /* database: the walreceiver tries its upstream */
-	AT_PG_WAL,	  /* standby: WAL up to `lsn` arrives */
-	AT_PG_STORED,	  /* standby: WAL up to `lsn` is on disk */
-	AT_PG_REPLY,	  /* primary: a standby says what it has flushed */
-	AT_PG_CHORE,	  /* database: WAL without a commit; streams that stand still */
-	AT_CLIENT,	  /* client: sends a write, or gives up */
-	AT_ARRIVAL,	  /* the write arrives at a host */
-	AT_PROCESS_UP,	  /* a process is started again */
-	AT_HOST_UP,	  /* a host boots */
-	AT_FAULT,	  /* the next fault */
-	AT_MEND,	  /* a fault ends */
-	AT_HEAL,	  /* all faults end */
-	AT_VERDICT,	  /* has the healed cluster come back? */
+	AT_AGENT_TICK,    /* consensus: the shell's timer */
+	AT_RAFT_DISK,     /* consensus: a disk request has ended */
+	AT_MESSAGE,       /* consensus: a peer's message arrives */
+	AT_BUS,           /* consensus: an executor's report arrives */
+	AT_ORDER,         /* executor: an order or a grant arrives */
+	AT_WORK,          /* executor: a step of its present order is over */
+	AT_PROBE,         /* dbmon: looks at the database */
+	AT_VIP_CHECK,     /* vip: looks whether the kernel has closed the fence */
+	AT_PG_FLUSH,      /* database: WAL up to `lsn` is on disk */
+	AT_PG_READY,      /* database: recovery has ended, it answers */
+	AT_PG_PROMOTE,    /* database: the promotion that was asked for */
+	AT_PG_RELOAD,     /* database: the postmaster reads its configuration */
+	AT_PG_RULE,       /* database: one walsender (or the checkpointer) has read it */
+	AT_PG_CONNECT,    /* database: the walreceiver tries its upstream */
+	AT_PG_WAL,        /* standby: WAL up to `lsn` arrives */
+	AT_PG_STORED,     /* standby: WAL up to `lsn` is on disk */
+	AT_PG_REPLY,      /* primary: a standby says what it has flushed */
+	AT_PG_CHORE,      /* database: WAL without a commit; streams that stand still */
+	AT_CLIENT,        /* client: sends a write, or gives up */
+	AT_ARRIVAL,       /* the write arrives at a host */
+	AT_PROCESS_UP,    /* a process is started again */
+	AT_HOST_UP,       /* a host boots */
+	AT_FAULT,         /* the next fault */
+	AT_MEND,          /* a fault ends */
+	AT_HEAL,          /* all faults end */
+	AT_VERDICT,       /* has the healed cluster come back? */
 };
 
 struct event {
 	uint64_t at;
 	uint64_t order; /* events at the same instant keep the order in which they were made */
-	uint8_t what;	/* enum event_what */
+	uint8_t what;   /* enum event_what */
 	uint8_t host;
-	uint8_t part;	     /* executor, peer, client or kind of fault */
+	uint8_t part;        /* executor, peer, client or kind of fault */
 	uint32_t generation; /* of the process or connection that it is for */
-	uint64_t lsn;	     /* or another number */
-	void *data;	     /* owned by the event */
+	uint64_t lsn;        /* or another number */
+	void *data;          /* owned by the event */
 };
 
 enum process { PROCESS_CONSENSUS = EXECUTOR_COUNT, PROCESS_COUNT };
@@ -154,7 +155,7 @@ struct pg {
 	uint32_t timeline; /* that it writes, or of the last record */
 	uint64_t system_id;
 	bool history[TIMELINES]; /* history files in pg_wal */
-	uint32_t checkpointed;	 /* timeline of the last checkpoint */
+	uint32_t checkpointed;   /* timeline of the last checkpoint */
 	struct pg_config disk;
 	struct pg_config loaded;
 	bool reload_pending;
@@ -175,8 +176,8 @@ struct pg {
 
 /* What the kernel enforces, whoever else is dead or stopped. */
 struct kernel {
-	uint8_t fence;	   /* enum fence_state; OPEN only until `until_ns` */
-	uint64_t epoch;	   /* what the element's comment says */
+	uint8_t fence;     /* enum fence_state; OPEN only until `until_ns` */
+	uint64_t epoch;    /* what the element's comment says */
 	uint64_t until_ns; /* by the host's clock */
 };
 
@@ -224,7 +225,7 @@ struct host {
 	uint64_t hang_seen; /* since when probes get no answer */
 	struct sync_rule rule_seen;
 	wal_lsn rule_since;
-	uint32_t rule_generation; /* of the server in which it was seen */
+	uint32_t rule_generation;          /* of the server in which it was seen */
 	uint64_t order_at[EXECUTOR_COUNT]; /* orders and grants arrive in order */
 	uint64_t bus_at;
 	struct pg pg;
@@ -244,7 +245,7 @@ struct record {
 	uint32_t timeline;
 	bool commit;
 	bool acknowledged; /* its client was told */
-	uint64_t epoch;	   /* primary's epoch when it was written */
+	uint64_t epoch;    /* primary's epoch when it was written */
 };
 
 enum fault_kind {
@@ -256,17 +257,17 @@ enum fault_kind {
 	FAULT_KILL_CONSENSUS,
 	FAULT_KILL_EXECUTOR,
 	FAULT_KILL_AGENT,
-	FAULT_SPLIT,	/* two sides, both ways */
-	FAULT_ISOLATE,	/* one host from all others */
-	FAULT_ONE_WAY,	/* one direction of one pair */
-	FAULT_BAD_NET,	/* loss, duplicates, delays everywhere */
+	FAULT_SPLIT,   /* two sides, both ways */
+	FAULT_ISOLATE, /* one host from all others */
+	FAULT_ONE_WAY, /* one direction of one pair */
+	FAULT_BAD_NET, /* loss, duplicates, delays everywhere */
 	FAULT_SLOW_DISK,
 	FAULT_KIND_COUNT
 };
 
 struct options {
 	uint64_t seed;
-	unsigned data;	  /* data nodes */
+	unsigned data;    /* data nodes */
 	unsigned witness; /* witnesses */
 	unsigned seconds; /* with faults; healing comes on top */
 	bool trace;
@@ -289,7 +290,7 @@ struct world {
 	uint64_t lease_ns;
 
 	/* Network */
-	bool cut[HOSTS][HOSTS]; /* from, to */
+	uint8_t cut[HOSTS][HOSTS]; /* from, to: how many faults cut it */
 	unsigned loss_permille;
 	unsigned duplicate_permille;
 	unsigned delay_us; /* added at random */
@@ -307,6 +308,7 @@ struct world {
 	/* Faults */
 	uint32_t fault_weight[FAULT_KIND_COUNT];
 	uint64_t fault_every;
+	unsigned disk_base_us;
 	bool healed;
 	uint64_t healed_at;
 	uint64_t came_back_at;
@@ -367,7 +369,7 @@ void executor_start(struct host *host, enum executor who);
 void executor_stop(struct host *host, enum executor who);
 void executor_order(struct host *host, const struct event *event);
 void executor_work(struct host *host, const struct event *event);
-void dbmon_probe(struct host *host);
+void dbmon_probe(struct host *host, bool again);
 struct facts dbmon_facts(struct host *host);
 
 /* vip.c */
@@ -382,12 +384,12 @@ void vip_report(struct host *host);
 /* pg.c: server processes and replication */
 void pg_start(struct host *host);
 void pg_ready(struct host *host);
-void pg_stop(struct host *host);		  /* orderly; the shutdown checkpoint is written */
+void pg_stop(struct host *host);             /* orderly; the shutdown checkpoint is written */
 void pg_kill(struct host *host, bool power); /* processes vanish; power: unflushed WAL too */
 void pg_configure(struct host *host, const struct pg_config *config, uint32_t reserve_until);
 void pg_reload(struct host *host);
 void pg_rule(struct host *host, const struct event *event);
-bool pg_promote(struct host *host);
+void pg_promote(struct host *host);
 void pg_chore(struct host *host);
 bool pg_answers(const struct host *host);
 bool pg_accepts_writes(const struct host *host);

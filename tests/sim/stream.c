@@ -66,9 +66,9 @@ bool stream_connect(struct host *host)
 	    !timelines_fit(pg, from))
 		return false;
 	if (pg->flushed > 0 && pg->wal[pg->flushed - 1] != from->wal[pg->flushed - 1]) {
-		fail("n%u streams from n%u although their WAL differs before %lu (timelines %u, %u)",
-		     host->id, other->id, (unsigned long)pg->flushed, pg->timeline,
-		     from->timeline);
+		fail("n%u streams from n%u although their WAL differs before %lu (timelines %u, "
+		     "%u)",
+		     host->id, other->id, (unsigned long)pg->flushed, pg->timeline, from->timeline);
 		return false;
 	}
 	for (uint32_t i = 2; i <= from->timeline && i < TIMELINES; i++)
@@ -95,11 +95,9 @@ void stream_disconnect(struct host *host)
 	struct pg *pg = &host->pg;
 
 	if (pg->receiving) {
-		struct wal_sender *sender =
-			&world.hosts[pg->receiving_from].pg.senders[host->id];
+		struct wal_sender *sender = &world.hosts[pg->receiving_from].pg.senders[host->id];
 
-		if (sender->connection == pg->connection &&
-		    link_open(host->id, pg->receiving_from))
+		if (sender->connection == pg->connection && link_open(host->id, pg->receiving_from))
 			sender->on = false;
 		pg->receiving = false;
 		if (pg->flushed < pg->inserted)

@@ -247,7 +247,7 @@ static void dispatch_executor(struct host *host, struct event *event)
 			executor_work(host, event);
 			break;
 		case AT_PROBE:
-			dbmon_probe(host);
+			dbmon_probe(host, event->lsn != 0);
 			break;
 		default:
 			vip_check(host);
@@ -269,6 +269,10 @@ static void dispatch_pg(struct host *host, struct event *event)
 	case AT_PG_READY:
 		if (mine)
 			pg_ready(host);
+		break;
+	case AT_PG_PROMOTE:
+		if (mine)
+			pg_promote(host);
 		break;
 	case AT_PG_RELOAD:
 		if (mine)
@@ -361,7 +365,8 @@ static void members_set_up(void)
 	agent->sync_need = (uint8_t)(options->data / 2);
 	agent->bugs = options->bugs;
 	world.lease_ns = agent->election_ns / 10 * 9;
-	world.disk_us = hurried ? 500 : 3000;
+	world.disk_base_us = hurried ? 500 : 3000;
+	world.disk_us = world.disk_base_us;
 	for (unsigned i = 0; i < world.total; i++) {
 		struct node *node = &agent->nodes[i];
 		struct host *host = &world.hosts[i + 1];
@@ -425,7 +430,8 @@ void world_run(const struct options *options)
 	world_reset(options);
 	members_set_up();
 	for (unsigned id = 1; id <= world.total; id++)
-		event_add(random_below(200) * MS, (struct event){.what = AT_HOST_UP, .host = (uint8_t)id});
+		event_add(random_below(200) * MS,
+			  (struct event){.what = AT_HOST_UP, .host = (uint8_t)id});
 	for (unsigned i = 0; i < CLIENTS; i++)
 		event_add(SEC, (struct event){.what = AT_CLIENT, .part = (uint8_t)i});
 	faults_plan();

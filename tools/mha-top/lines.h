@@ -6,9 +6,9 @@
 
 #include "base/macros.h"
 
-#define LINES_MAX	  128
-#define LINE_CELLS_MAX	  250
-#define LINE_SIZE	  (LINE_CELLS_MAX * 4 + 1)
+#define LINES_MAX         128
+#define LINE_CELLS_MAX    250
+#define LINE_SIZE         (LINE_CELLS_MAX * 4 + 1)
 #define LINE_SEGMENTS_MAX 48
 
 enum line_style {
@@ -38,7 +38,7 @@ struct line {
 };
 
 struct lines {
-	unsigned width; /* cells, at most LINE_CELLS_MAX */
+	unsigned width;  /* cells, at most LINE_CELLS_MAX */
 	unsigned height; /* lines that may be put, at most LINES_MAX */
 	unsigned count;
 	struct line list[LINES_MAX];

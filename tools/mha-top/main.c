@@ -12,12 +12,12 @@
 #include "top/screen.h"
 #include "top/svg.h"
 
-#define RUN_DIR_DEFAULT	 "/run/mha4rdb"
+#define RUN_DIR_DEFAULT  "/run/mha4rdb"
 #define INTERVAL_DEFAULT 500
-#define INTERVAL_MIN	 50
-#define INTERVAL_MAX	 60000
-#define ONCE_WIDTH	 100
-#define ONCE_HEIGHT	 40
+#define INTERVAL_MIN     50
+#define INTERVAL_MAX     60000
+#define ONCE_WIDTH       100
+#define ONCE_HEIGHT      40
 
 enum exit_status { EXIT_DONE = 0, EXIT_ERROR = 1, EXIT_USAGE = 2, EXIT_NO_AGENT = 3 };
 

@@ -171,15 +171,3 @@ int64_t top_job_eta_ms(const struct top_model *model, const struct view *view,
 	rate = (double)(member->job_done - since_done) / (double)(view->now_ns - since_ns);
 	return (int64_t)((double)(member->job_total - member->job_done) / rate / 1e6);
 }
-
-const char *top_sort_name(enum top_sort sort)
-{
-	switch (sort) {
-	case TOP_SORT_LAG:
-		return "lag";
-	case TOP_SORT_STATE:
-		return "state";
-	default:
-		return "name";
-	}
-}

@@ -16,7 +16,7 @@ enum top_sort { TOP_SORT_NAME = 0, TOP_SORT_LAG, TOP_SORT_STATE, TOP_SORT_COUNT 
 /* Per member, by id. */
 struct top_track {
 	bool seen;
-	const char *state; /* at the last look */
+	const char *state;            /* at the last look */
 	int64_t trend[TOP_TREND_MAX]; /* lag in bytes, oldest first; -1: not known then */
 	unsigned trend_count;
 	uint8_t job; /* enum db_job that is being timed */
@@ -37,7 +37,7 @@ struct top_model {
 	uint32_t restarts[STATUS_WORKERS];
 	bool serves;
 	uint64_t lease_full_ms; /* the longest lease seen: the length of the bar */
-	unsigned note_count;	/* oldest first */
+	unsigned note_count;    /* oldest first */
 	struct top_note notes[TOP_NOTES_MAX];
 
 	enum top_sort sort;
@@ -59,6 +59,5 @@ void top_select(struct top_model *model, const struct view *view, int step);
 /* Milliseconds until the member's job is done at its speed so far; -1: not known. */
 int64_t top_job_eta_ms(const struct top_model *model, const struct view *view,
 		       const struct view_member *member);
-const char *top_sort_name(enum top_sort sort);
 
 #endif

@@ -7,11 +7,11 @@
 #include "base/macros.h"
 #include "view/format.h"
 
-#define LEASE_CELLS	 24
-#define TREND_CELLS	 8
-#define WATERFALL_CELLS	 20
-#define FAILOVERS_MAX	 4
-#define WORKER_CELLS	 26
+#define LEASE_CELLS     24
+#define TREND_CELLS     8
+#define WATERFALL_CELLS 20
+#define FAILOVERS_MAX   4
+#define WORKER_CELLS    26
 
 /* Left edges of the members table; LSN and LAG end one before the next column. */
 enum {
@@ -94,7 +94,9 @@ static void render_lease(const struct top_model *model, const struct view *view,
 	lines_put(lines, LINE_PLAIN, "lease [");
 	for (unsigned i = 0; i < LEASE_CELLS; i++)
 		lines_put(lines, i < full ? LINE_GOOD : LINE_DIM, "%s",
-			  i >= full ? "." : model->ascii ? "#" : "█");
+			  i >= full      ? "."
+			  : model->ascii ? "#"
+					 : "█");
 	lines_put(lines, LINE_PLAIN, "] ");
 	if (view->lease_held)
 		lines_put(lines, LINE_GOOD, "%4" PRId64 " ms", view->lease_ms);
@@ -133,25 +135,36 @@ static void render_record(const struct view *view, struct lines *lines)
 	lines_put(lines, LINE_DIM, "  consensus led by %s", view_name(view, view->raft_leader));
 }
 
+/* The column that the rows are sorted by is marked. */
+static const char *column(const struct top_model *model, const char *name, enum top_sort sort,
+			  char text[FORMAT_SIZE])
+{
+	snprintf(text, FORMAT_SIZE, "%s%s", name,
+		 model->sort != sort ? ""
+		 : model->ascii      ? "v"
+				     : "▾");
+	return text;
+}
+
 static void render_columns(const struct top_model *model, struct lines *lines)
 {
+	char text[FORMAT_SIZE];
+
 	if (!lines_new(lines))
 		return;
-	lines_put(lines, LINE_HEADER, "MEMBER");
+	lines_put(lines, LINE_HEADER, "%s", column(model, "MEMBER", TOP_SORT_NAME, text));
 	lines_to(lines, AT_ROLE);
 	lines_put(lines, LINE_HEADER, "ROLE");
 	lines_to(lines, AT_STATE);
-	lines_put(lines, LINE_HEADER, "STATE");
+	lines_put(lines, LINE_HEADER, "%s", column(model, "STATE", TOP_SORT_STATE, text));
 	lines_put_right(lines, LINE_HEADER, AT_LSN - 1, "TL");
 	lines_put_right(lines, LINE_HEADER, AT_LAG - 1, "LSN");
-	lines_put_right(lines, LINE_HEADER, AT_TREND - 1, "LAG");
+	lines_put_right(lines, LINE_HEADER, AT_TREND - 1, column(model, "LAG", TOP_SORT_LAG, text));
 	lines_to(lines, AT_TREND);
 	lines_put(lines, LINE_HEADER, "TREND");
 	lines_to(lines, AT_SYNC);
 	lines_put(lines, LINE_HEADER, "SYNC");
 	lines_put_right(lines, LINE_HEADER, AT_AGE, "AGE");
-	lines_to(lines, AT_AGE + 2);
-	lines_put(lines, LINE_DIM, "by %s", top_sort_name(model->sort));
 }
 
 static void put_trend(const struct top_model *model, const struct view_member *member,
@@ -169,11 +182,11 @@ static void put_trend(const struct top_model *model, const struct view_member *m
 	}
 	for (unsigned i = first; i < track->trend_count; i++) {
 		int64_t lag = track->trend[i];
-		unsigned level = most > 0 && lag > 0 ? (unsigned)((double)lag * 7 / (double)most)
-						     : 0;
+		unsigned level =
+			most > 0 && lag > 0 ? (unsigned)((double)lag * 7 / (double)most) : 0;
 
 		lines_put(lines, LINE_PLAIN, "%s",
-			  lag < 0	 ? " "
+			  lag < 0        ? " "
 			  : model->ascii ? letters[level]
 					 : blocks[level]);
 	}
@@ -191,8 +204,7 @@ static void put_state(const struct top_model *model, const struct view *view,
 		return;
 	if (member->job_total > 0)
 		lines_put(lines, LINE_WARN, " %u%%",
-			  (unsigned)(100.0 * (double)member->job_done /
-				     (double)member->job_total));
+			  (unsigned)(100.0 * (double)member->job_done / (double)member->job_total));
 	if (eta_ms >= 0)
 		lines_put(lines, LINE_WARN, " %s", format_duration(eta_ms, text));
 }
@@ -254,15 +266,15 @@ static void render_selected(const struct view *view, const struct view_member *m
 		lines_put(lines, LINE_DIM, ", %s:%u", member->address,
 			  (unsigned)member->postgres_port);
 	if (member->upstream != NODE_NONE)
-		lines_put(lines, LINE_DIM, ", streams from %s",
-			  view_name(view, member->upstream));
+		lines_put(lines, LINE_DIM, ", streams from %s", view_name(view, member->upstream));
 	if (member->replayed != 0 && !member->primary)
 		lines_put(lines, LINE_DIM, ", replayed %s", format_lsn(member->replayed, text));
 	if (member->replay_lag_bytes >= 0)
 		lines_put(lines, LINE_DIM, " (%s behind)",
 			  format_bytes(member->replay_lag_bytes, text));
 	if (member->job_total > 0 && member->job != JOB_NONE)
-		lines_put(lines, LINE_DIM, ", %s of", format_bytes((int64_t)member->job_done, text));
+		lines_put(lines, LINE_DIM, ", %s of",
+			  format_bytes((int64_t)member->job_done, text));
 	if (member->job_total > 0 && member->job != JOB_NONE)
 		lines_put(lines, LINE_DIM, " %s", format_bytes((int64_t)member->job_total, text));
 }
@@ -370,8 +382,8 @@ static unsigned decisions_of(const struct view *view)
 	return count < DECISIONS_MAX ? count : DECISIONS_MAX;
 }
 
-static void render_failovers(const struct top_model *model, const struct view *view,
-			     unsigned shown, struct lines *lines)
+static void render_failovers(const struct top_model *model, const struct view *view, unsigned shown,
+			     struct lines *lines)
 {
 	const struct cluster *cluster = &view->from->consensus.cluster;
 	unsigned count = decisions_of(view);
@@ -469,9 +481,8 @@ void top_render(const struct top_model *model, const struct view *view, struct l
 	/* Two of the rest at least are for events. */
 	if (lines->height - used > 4)
 		render_failovers(model, view,
-				 lines->height - used - 4 < FAILOVERS_MAX
-					 ? lines->height - used - 4
-					 : FAILOVERS_MAX,
+				 lines->height - used - 4 < FAILOVERS_MAX ? lines->height - used - 4
+									  : FAILOVERS_MAX,
 				 lines);
 	render_notes(model, view, lines);
 	if (lines->count > lines->height)

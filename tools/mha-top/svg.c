@@ -2,7 +2,7 @@
 
 #define CELL_WIDTH  8.4
 #define CELL_HEIGHT 18
-#define MARGIN	    12
+#define MARGIN      12
 
 static const char *colour_of(enum line_style style)
 {

@@ -33,8 +33,8 @@ MUST_CHECK int fetch_status(const struct fetch_from *from, struct fetched *fetch
 			    struct err *why);
 MUST_CHECK int fetch_history(const struct fetch_from *from, struct fetched *fetched,
 			     struct err *why);
-MUST_CHECK int fetch_events(const struct fetch_from *from, uint64_t since_index,
-			    uint32_t since_sub, struct fetched *fetched, struct err *why);
+MUST_CHECK int fetch_events(const struct fetch_from *from, uint64_t since_index, uint32_t since_sub,
+			    struct fetched *fetched, struct err *why);
 void fetched_free(struct fetched *fetched);
 
 #endif

@@ -11,7 +11,7 @@
 #include "view/json.h"
 
 #define RUN_DIR_DEFAULT "/run/mha4rdb"
-#define TIMEOUT_MS	2000
+#define TIMEOUT_MS      2000
 
 enum exit_status { EXIT_ANSWERED = 0, EXIT_ERROR = 1, EXIT_USAGE = 2, EXIT_NO_AGENT = 3 };
 
@@ -159,9 +159,8 @@ static int run_version(const struct command_line *line, struct fetched *fetched)
 	if (fetch_status(&line->from, fetched, &why) == 0 && !fetched->from_segment)
 		agent = fetched->status->version;
 	if (line->json)
-		return print_json(json_pack("{s:s, s:i, s:o}", "mhactl", view_version(),
-					    "protocol", CLIENT_VERSION, "agent",
-					    json_text(agent)));
+		return print_json(json_pack("{s:s, s:i, s:o}", "mhactl", view_version(), "protocol",
+					    CLIENT_VERSION, "agent", json_text(agent)));
 	printf("mhactl %s, protocol %d\nagent %s\n", view_version(), CLIENT_VERSION,
 	       agent != NULL ? agent : "does not answer");
 	return EXIT_ANSWERED;

@@ -26,9 +26,9 @@ static void state_cell(struct table *table, unsigned column, const Mha__Client__
 	enum table_style style = state_style(member);
 
 	if (member->job[0] != '\0' && member->job_total > 0)
-		table_cell(table, column, style, "%s %u%%", member->job,
-			   (unsigned)(100.0 * (double)member->job_done /
-				      (double)member->job_total));
+		table_cell(
+			table, column, style, "%s %u%%", member->job,
+			(unsigned)(100.0 * (double)member->job_done / (double)member->job_total));
 	else
 		table_cell(table, column, style, "%s", member->state);
 }
@@ -70,7 +70,7 @@ void print_list(const Mha__Client__Status *status, bool colours, FILE *to)
 		[MEMBER] = {"Member", false}, [HOST] = {"Host", false},
 		[ROLE] = {"Role", false},     [STATE] = {"State", false},
 		[TIMELINE] = {"TL", true},    [LSN] = {"LSN", true},
-		[LAG] = {"Lag", true},	      [SYNC] = {"Sync", false},
+		[LAG] = {"Lag", true},        [SYNC] = {"Sync", false},
 		[PRIORITY] = {"Prio", true},
 	};
 	struct table table;
@@ -162,8 +162,7 @@ void print_status(const Mha__Client__Status *status, bool colours, FILE *to)
 	print_list(status, colours, to);
 }
 
-static void print_rule(const char *label, char *const *names, size_t count, unsigned need,
-		       FILE *to)
+static void print_rule(const char *label, char *const *names, size_t count, unsigned need, FILE *to)
 {
 	if (need == 0) {
 		fprintf(to, "%s nothing promised", label);
@@ -177,8 +176,7 @@ static void print_rule(const char *label, char *const *names, size_t count, unsi
 
 static void print_phases(const Mha__Client__Decision *decision, FILE *to)
 {
-	uint64_t total_us = (uint64_t)decision->detect_us + decision->survey_us +
-			    decision->open_us;
+	uint64_t total_us = (uint64_t)decision->detect_us + decision->survey_us + decision->open_us;
 
 	fprintf(to, "  detect %.1f ms, survey %.1f ms, ", decision->detect_us / 1e3,
 		decision->survey_us / 1e3);
@@ -211,10 +209,10 @@ static void print_decision(const Mha__Client__Decision *decision, bool colours, 
 	for (size_t i = 0; i < decision->n_answers; i++) {
 		const Mha__Client__Decision__Answer *answer = decision->answers[i];
 
-		fprintf(to, "  %-12s %-9s TL %-4u flushed %-17s usable %-17s%s\n", answer->node,
+		fprintf(to, "  %-12s %-9s TL %-4u flushed %-12s usable %s%s\n", answer->node,
 			answer->db, answer->timeline, format_lsn(answer->flushed, lsn),
 			format_lsn(answer->usable, usable),
-			strcmp(answer->node, decision->to) == 0 ? " chosen" : "");
+			strcmp(answer->node, decision->to) == 0 ? "  chosen" : "");
 	}
 }
 

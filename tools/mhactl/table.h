@@ -8,8 +8,8 @@
 #include "base/macros.h"
 
 #define TABLE_COLUMNS_MAX 12
-#define TABLE_ROWS_MAX	  16
-#define TABLE_CELL_SIZE	  80
+#define TABLE_ROWS_MAX    16
+#define TABLE_CELL_SIZE   80
 
 enum table_style { STYLE_PLAIN = 0, STYLE_GOOD, STYLE_BAD, STYLE_STRONG };
 

@@ -88,7 +88,11 @@ class Probe:
         """Acknowledged writes of the writer so far."""
         if self.process is not None and self.process.poll() is not None:
             raise LabError("lab-probe has ended early")
-        return self.latest["clients"].get(WRITER, {}).get("acknowledged", 0)
+        return self.count(WRITER, "acknowledged")
+
+    def count(self, client, what):
+        """A number of one client so far: acknowledged, doubtful or refused."""
+        return self.latest["clients"].get(client, {}).get(what, 0)
 
     def wait_acknowledged(self, more, seconds, what):
         """Wait until so many further writes were acknowledged."""
@@ -126,19 +130,24 @@ class Probe:
         return report
 
 
+def connect(lab, address, namespace=None, timeout_s=5):
+    """A connection made inside a namespace, the client's by default; it may be used anywhere."""
+    options = f"-c statement_timeout={timeout_s * 1000}"
+    link = in_netns(namespace or lab.plan["client_ns"],
+                    lambda: psycopg2.connect(conninfo(lab, address, options)))
+    link.autocommit = True
+    return link
+
+
 def query(lab, address, sql, namespace=None, timeout_s=5, fetch=True):
     """One statement as the application user; psycopg2.Error tells what went wrong."""
-    def body():
-        link = psycopg2.connect(conninfo(lab, address,
-                                         f"-c statement_timeout={timeout_s * 1000}"))
-        try:
-            link.autocommit = True
-            with link.cursor() as cursor:
-                cursor.execute(sql)
-                return cursor.fetchall() if fetch else None
-        finally:
-            link.close()
-    return in_netns(namespace or lab.plan["client_ns"], body)
+    link = connect(lab, address, namespace, timeout_s)
+    try:
+        with link.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall() if fetch else None
+    finally:
+        link.close()
 
 
 def written_ids(lab, acknowledged, address=config.VIP, namespace=None):

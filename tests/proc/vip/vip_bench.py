@@ -155,6 +155,7 @@ class Rig:
     def read(self):
         for line in self.process.stdout:
             self.lines.put(json.loads(line))
+        self.lines.put({"kind": "gone"})
 
     def tell(self, line):
         self.process.stdin.write(line + "\n")
@@ -171,6 +172,8 @@ class Rig:
                                      f"{self.report}\n{self.logged()}") from None
             if line["kind"] == "report":
                 self.report = line
+            if line["kind"] == "gone":
+                raise AssertionError("the rig has ended: " + self.logged())
             if line["kind"] == kind and all(line[key] == fields[key] for key in fields):
                 return line
 
@@ -244,6 +247,11 @@ class Bench:
             run("ip", "-n", name, "address", "add", f"{V4[end]}/24", "dev", "wire")
             run("ip", "-n", name, "address", "add", f"{V6[end]}/64", "dev", "wire", "nodad")
             run("ip", "-n", name, "link", "set", "wire", "up")
+        # IPv6 is not ready before the kernel has handled the carrier.
+        for host in (V4["host"], V6["host"]):
+            until(lambda to=host: subprocess.run(
+                ["ip", "netns", "exec", self.b, "ping", "-q", "-c1", "-W1", to], check=False,
+                capture_output=True).returncode == 0, 10, f"{host} answers")
 
     def rig(self, ip=V4, fence="required", interface="wire", capable=True):
         path = f"{self.dir}/{len(self.rigs)}.yaml"
@@ -261,16 +269,12 @@ class Bench:
         return client
 
     def can_connect(self, address, namespace=None):
-        """True, or False when the answer is a reset; no answer is an error."""
+        """True, or False when the answer is a reset; anything else is an error."""
         try:
             self.connect(address, namespace).close()
             return True
-        except (ConnectionRefusedError, ConnectionResetError):
+        except ConnectionRefusedError:
             return False
-        except OSError as error:
-            if error.errno in (113, 101) or isinstance(error, TimeoutError):
-                return False
-            raise
 
     def has_vip(self, ip=V4):
         shown = run("ip", "-n", self.a, "-j", "address", "show")

@@ -9,7 +9,7 @@ import sys
 import time
 import unittest
 
-from vip_bench import (CLOSED, NONE, OPEN, PORT, REFUSED, UID, V4, V6, Bench, frames,
+from vip_bench import (CLOSED, FAILED, NONE, OPEN, PORT, REFUSED, UID, V4, V6, Bench, frames,
                        ping, run, sniff, until)
 
 PROGRAMS = None
@@ -171,6 +171,8 @@ class VipTest(unittest.TestCase):
         self.bench.database.accepted[1].sendall(b"stale")
         self.assertFalse(select.select([waiting], [], [], 0.2)[0])
         until(lambda: not self.bench.has_vip(), 5, "the kernel removes the VIP")
+        late_ms = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - end_ns) / 1e6
+        print(f"  vip stopped: VIP removed by the kernel {late_ms:.0f} ms after the lease ended")
         rig.tell("cont")
         rig.expect("report", state=CLOSED, vip_held=0)
         self.assertEqual(rig.status()["expiries"], 1)
@@ -318,6 +320,22 @@ class VipTest(unittest.TestCase):
         rig.expect("report", state=CLOSED)
         self.assertFalse(self.bench.can_connect(V4["host"]))
 
+    def test_lost_notices_are_looked_for(self):
+        rig = self.started()
+        blocked = ",".join(f"10.{i >> 8}.{i & 255}.1" for i in range(20000))
+        for _ in range(2):
+            rig.tell("stop")
+            # More than a socket buffer holds; the removal comes last and is lost.
+            self.bench.nft(f"""table inet filter {{
+                set blocked {{ type ipv4_addr; elements = {{ {blocked} }}; }}
+            }}""")
+            self.bench.nft("flush ruleset")
+            self.assertTrue(self.bench.can_connect(V4["host"]))
+            rig.tell("cont")
+            until(lambda: not self.bench.can_connect(V4["host"]), 1, "the fence is back")
+        self.bench.nft("flush ruleset")
+        until(lambda: not self.bench.can_connect(V4["host"]), 1, "and still watched")
+
     def test_a_removed_vip_comes_back_and_a_stray_one_goes(self):
         rig = self.serving()
         probe = sniff(self.bench.b, 0x0806)
@@ -377,6 +395,16 @@ class VipTest(unittest.TestCase):
         self.assert_cut(waiting)
         self.assertFalse(self.bench.has_vip())
         self.assertTrue(self.bench.can_connect(V4["host"]))
+
+    def test_a_missing_right_is_said_and_nothing_is_claimed(self):
+        rig = self.bench.rig(fence="automatic", capable=False)
+        self.assertEqual(rig.spawn()["kernel_fence"], 0)
+        rig.tell("grant 7 900")
+        report = rig.expect("report", state=OPEN)
+        self.assertEqual(report["vip_held"], 0)
+        self.assertIn("Operation not permitted", report["text"])
+        self.assertIn("Operation not permitted", rig.status()["last_error"])
+        self.assertIn("Operation not permitted", rig.order("close 7", FAILED)["text"])
 
     # Cost
 

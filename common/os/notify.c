@@ -1,4 +1,4 @@
-#include "notify.h"
+#include "os/notify.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* The service manager's notification protocol: one datagram to $NOTIFY_SOCKET. */
-#ifndef MHA_MASTER_NOTIFY_H
-#define MHA_MASTER_NOTIFY_H
+#ifndef MHA_OS_NOTIFY_H
+#define MHA_OS_NOTIFY_H
 
 #include "base/err.h"
 

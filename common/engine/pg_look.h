@@ -1,0 +1,92 @@
+/* One look at the server: what was asked, what came back, and what follows from it. Pure. */
+#ifndef MHA_ENGINE_PG_LOOK_H
+#define MHA_ENGINE_PG_LOOK_H
+
+#include <libpq-fe.h>
+
+#include "base/err.h"
+#include "core/types.h"
+
+#define PG_SENDERS_MAX 64
+
+struct pg_sender {
+	int pid;
+	node_id node; /* NODE_NONE: no member's receiver */
+	bool streaming;
+	bool idle; /* it waits in its main loop: it reads a new configuration before anything else */
+	wal_lsn flushed;
+	wal_lsn replayed;
+};
+
+struct pg_look {
+	bool recovery;
+	wal_lsn flushed;  /* primary: flush LSN, read after everything else of the look */
+	wal_lsn inserted; /* primary: where the next record goes */
+	wal_lsn replayed; /* standby */
+	wal_lsn received; /* standby: flushed by the receiver; 0: it has not run since the start */
+	unsigned receivers; /* WAL receiver processes, streaming or not */
+	/*
+	 * Standby: its startup process has read all WAL that is here, has stopped the receiver, and
+	 * reads the configuration before it does anything else.
+	 */
+	bool exhausted;
+	bool upstream_empty; /* the configuration names nothing to take WAL from */
+	char host[64], port[8]; /* upstream of the receiver; empty: it does not stream */
+	uint64_t promise, epoch;
+	uint64_t written;      /* stamp of the configuration file that this look ran under */
+	uint64_t rule_written; /* stamp of its rule */
+	char names[256];       /* synchronous_standby_names */
+	unsigned sender_count;
+	struct pg_sender senders[PG_SENDERS_MAX];
+	/* From IDENTIFY_SYSTEM, asked after the above. */
+	uint64_t system_id;
+	uint32_t timeline; /* 0: not known */
+	wal_lsn position;
+};
+
+#define PG_LOOK_PREPARE                                                                            \
+	"PREPARE mha_look AS SELECT q.r,"                                                          \
+	" CASE WHEN q.r THEN pg_last_wal_replay_lsn() END,"                                        \
+	" CASE WHEN q.r THEN pg_last_wal_receive_lsn() END,"                                       \
+	" CASE WHEN q.r THEN NULL ELSE pg_current_wal_insert_lsn() END,"                           \
+	" (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walreceiver'),"             \
+	" (SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'),"               \
+	" w.sender_host, w.sender_port,"                                                           \
+	" current_setting('mha4rdb.promise', true), current_setting('mha4rdb.epoch', true),"       \
+	" current_setting('mha4rdb.written', true),"                                               \
+	" current_setting('mha4rdb.rule_written', true),"                                          \
+	" current_setting('synchronous_standby_names'),"                                           \
+	" current_setting('primary_conninfo') = '' AND current_setting('restore_command') = ''"    \
+	" FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) q"                                       \
+	" LEFT JOIN pg_stat_wal_receiver w ON w.status = 'streaming';"                             \
+	"PREPARE mha_senders AS SELECT r.pid, r.application_name, r.state, r.flush_lsn,"           \
+	" r.replay_lsn, a.wait_event FROM pg_stat_replication r JOIN pg_stat_activity a"           \
+	" USING (pid)"
+
+#define PG_LOOK_QUERY                                                                              \
+	"EXECUTE mha_look; EXECUTE mha_senders;"                                                   \
+	" SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_flush_lsn() END"
+
+/* The three results of PG_LOOK_QUERY. ERR_CORRUPT names what is not as expected. */
+MUST_CHECK int pg_look_parse(struct pg_look *look, PGresult *const results[], unsigned count,
+			     struct err *why);
+/* The result of IDENTIFY_SYSTEM. */
+MUST_CHECK int pg_look_identify(struct pg_look *look, const PGresult *result, struct err *why);
+
+/* What is known of the server's processes and answers, for the choice of enum db_state. */
+struct pg_signs {
+	uint8_t directory; /* enum engine_directory */
+	bool process;	   /* the postmaster is alive */
+	bool process_seen; /* there was one */
+	bool looked;	   /* the last look was answered */
+	bool recovery;
+	bool new_hung;	 /* a new connection got no answer in time */
+	bool old_hung;	 /* a query on an old one got none, and no new one did since */
+	bool flush_hung; /* a commit was not flushed in time */
+	bool denied;	 /* it answers, but refuses the monitor's role */
+};
+
+/* enum db_state; `detail` is static. */
+uint8_t pg_state(const struct pg_signs *signs, const char **detail);
+
+#endif

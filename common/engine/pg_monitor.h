@@ -1,0 +1,90 @@
+/* Inside the PostgreSQL monitor. */
+#ifndef MHA_ENGINE_PG_MONITOR_H
+#define MHA_ENGINE_PG_MONITOR_H
+
+#include "engine/engine.h"
+#include "engine/pg_conn.h"
+#include "engine/pg_look.h"
+
+/* How the rule in the file comes into force; see pg_monitor_rule() */
+struct pg_rule_proof {
+	uint64_t rule_written; /* the rule being proven; 0: none yet */
+	bool in_force;
+	bool barrier;	   /* a checkpoint is under way, as the proof of the switch from '' */
+	bool barrier_done; /* or was not needed */
+	bool was_empty;    /* the rule before let commits wait for nobody */
+	wal_lsn since;
+	wal_lsn mark; /* insert LSN when the reload had been spread */
+	uint64_t begun_ns;
+	unsigned proven_count;
+	int proven[PG_SENDERS_MAX]; /* senders that use it */
+};
+
+struct engine_monitor {
+	uv_loop_t *loop;
+	const struct conf *conf;
+	const struct engine_monitor_events *events;
+	void *arg;
+
+	struct pg_conn main;  /* the old connection: every look */
+	struct pg_conn repl;  /* replication protocol: position and history */
+	struct pg_conn fresh; /* the new one: opened and closed at every interval */
+	struct pg_conn flush; /* primary: commits that must be flushed */
+	struct pg_conn work;  /* CHECKPOINT */
+
+	uv_timer_t *look_timer;
+	uv_timer_t *fresh_timer;
+	uv_fs_event_t *socket_event;
+	int pidfd; /* the postmaster; -1: none known */
+	uv_poll_t *pid_poll;
+
+	struct pg_signs signs;
+	bool prepared;	/* `main` knows its statements */
+	bool looking;	/* a look is under way */
+	bool look_soon; /* another was asked for meanwhile */
+	struct pg_look look;
+	uint64_t look_begun_ns;
+	uint64_t spread_at_start;
+	uint32_t history_timeline; /* whose history `branches` is; 0: none */
+	struct wal_position history;
+	bool exhausted_once; /* since the server started all local WAL was read */
+
+	/* A stamp is spread once a connection made after it was seen has been answered. */
+	uint64_t written_seen;
+	uint64_t written_asked; /* what had been seen when `fresh` began */
+	uint64_t written_spread;
+	uint64_t fresh_ok_begun_ns; /* when the last answered new connection began */
+	struct pg_rule_proof rule;
+
+	uint64_t flush_at_ns; /* next flush probe */
+	uint64_t watch_until_ns;
+	uint64_t watch_ms;
+
+	struct engine_view view;
+	uint64_t viewed_ns;
+	uint64_t settle_ns; /* since when a primary's rule is being proven; 0: it is not */
+
+	struct order order; /* ORDER_NONE: none */
+	uint64_t order_begun_ns;
+	bool promoting; /* pg_promote() was called */
+	char order_text[ENGINE_TEXT_SIZE]; /* what it waits for */
+};
+
+/* pg_monitor.c */
+void monitor_look(struct engine_monitor *monitor);
+void monitor_open_conn(struct engine_monitor *monitor, struct pg_conn *conn, uint64_t timeout_ms,
+		       pg_done done);
+/* Put together and tell what is known now. */
+void monitor_view(struct engine_monitor *monitor, bool always);
+
+/* pg_monitor_order.c */
+void order_begin(struct engine_monitor *monitor, const struct order *order);
+/* A look is complete. */
+void order_looked(struct engine_monitor *monitor);
+/* The server is gone. */
+void order_lost(struct engine_monitor *monitor);
+
+/* pg_monitor_rule.c */
+void rule_looked(struct engine_monitor *monitor);
+
+#endif

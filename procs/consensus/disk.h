@@ -1,0 +1,42 @@
+/*
+ * Raft's log on disk: libraft's raft_uv behind a thin wrap that notices failures. libraft itself
+ * goes on voting after a failed write; this project's node does not.
+ */
+#ifndef MHA_CONSENSUS_DISK_H
+#define MHA_CONSENSUS_DISK_H
+
+#include <raft.h>
+#include <raft/uv.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "core/types.h"
+
+struct disk {
+	/* Given to raftnode. First member: libraft passes it back and the wrap finds itself. */
+	struct raft_io io;
+	struct raft_io inner; /* raft_uv's own functions */
+	struct raft_uv_transport transport;
+	bool open;
+	bool failed;
+	char path[256];
+	/* Called once, from within a call of libraft: only take note of it there. */
+	void (*on_failure)(void *arg, const char *reason);
+	void *arg;
+};
+
+/*
+ * Prepare `disk->io` on the directory `path`, which must exist and be writable. A file in it says
+ * whose log it is: a directory of another cluster or node, or one that lost its log, is refused
+ * with ERR_REFUSED or ERR_CORRUPT; ERR_IO when it cannot be used.
+ */
+MUST_CHECK int disk_open(struct disk *disk, uv_loop_t *loop, const char *path, uint64_t cluster_id,
+			 node_id self, void (*on_failure)(void *arg, const char *reason), void *arg,
+			 struct err *why);
+/* Once the log was loaded or begun: from now on it must be there. */
+MUST_CHECK int disk_claim(struct disk *disk, uint64_t cluster_id, node_id self, struct err *why);
+/* After raft_close() has called back, or if raft_init() was never called. */
+void disk_close(struct disk *disk);
+
+#endif

@@ -1,0 +1,6 @@
+#include "dbctl.h"
+
+int main(void)
+{
+	return worker_main(WORKER_dbctl, &DBCTL);
+}

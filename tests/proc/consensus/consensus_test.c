@@ -1,0 +1,415 @@
+/* Three mha-consensus processes on the loopback: election, loss of processes, loss of logs. */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bus.pb-c.h"
+#include "member.h"
+#include "os/clock.h"
+
+#define ELECTION_MS 300
+/* Generous: test machines are slow and shared. */
+#define WAIT_MS 15000
+
+static struct rig rig;
+
+/* The member that leads and holds a lease that everybody else follows; 0: none now. */
+static unsigned leader_now(void)
+{
+	unsigned leader = 0;
+
+	for (unsigned id = 1; id <= MEMBERS; id++) {
+		if (rig.members[id].pid == 0 || !member_look(&rig, id))
+			continue;
+		if (rig.members[id].seen.lease_until_ns > clock_boot_ns()) {
+			/* Two leases at once would be the end of it all. */
+			cr_assert_eq(leader, 0, "%u and %u hold a lease", leader, id);
+			leader = id;
+		}
+	}
+	return leader;
+}
+
+static unsigned wait_leader(unsigned other_than, uint64_t *took_ms)
+{
+	const uint64_t since = rig.now_ms;
+	unsigned leader = 0;
+
+	while (leader == 0 || leader == other_than) {
+		cr_assert_lt(rig.now_ms - since, WAIT_MS, "no leader");
+		rig_turn(&rig);
+		leader = leader_now();
+	}
+	if (took_ms != NULL)
+		*took_ms = rig.now_ms - since;
+	return leader;
+}
+
+static void start_all(void)
+{
+	rig_open(&rig, ELECTION_MS);
+	for (unsigned id = 1; id <= MEMBERS; id++)
+		member_start(&rig, id);
+}
+
+/* Every running member knows the cluster in the same version, which is at least `version`. */
+static uint64_t wait_agreed(uint64_t version)
+{
+	const uint64_t since = rig.now_ms;
+
+	for (;;) {
+		uint64_t low = UINT64_MAX, high = 0;
+
+		cr_assert_lt(rig.now_ms - since, WAIT_MS, "no agreement");
+		rig_turn(&rig);
+		for (unsigned id = 1; id <= MEMBERS; id++) {
+			uint64_t known;
+
+			if (rig.members[id].pid == 0)
+				continue;
+			known = member_look(&rig, id) ? rig.members[id].seen.cluster.version : 0;
+			low = known < low ? known : low;
+			high = known > high ? known : high;
+		}
+		if (low == high && low >= version)
+			return low;
+	}
+}
+
+static void wait_failed(unsigned id, const char *says)
+{
+	const uint64_t since = rig.now_ms;
+
+	while (!member_look(&rig, id) || !rig.members[id].seen.failed) {
+		cr_assert_not(member_ended(&rig, id), "member %u has ended", id);
+		cr_assert_lt(rig.now_ms - since, WAIT_MS, "member %u does not say it failed", id);
+		rig_turn(&rig);
+	}
+	cr_assert_not_null(strstr(rig.members[id].seen.failure, says), "'%s' does not say '%s'",
+			   rig.members[id].seen.failure, says);
+	cr_assert_eq(rig.members[id].seen.lease_until_ns, 0);
+	cr_assert_eq(rig.members[id].seen.raft_state, 0);
+}
+
+/* It stays up and failed, and the others go on without it. */
+static void expect_failed_but_alive(unsigned id)
+{
+	const uint64_t since = rig.now_ms;
+
+	while (rig.now_ms - since < 4 * ELECTION_MS) {
+		rig_turn(&rig);
+		cr_assert_not(member_ended(&rig, id));
+		cr_assert(member_look(&rig, id));
+		cr_assert(rig.members[id].seen.failed);
+		cr_assert_eq(rig.members[id].seen.lease_until_ns, 0);
+	}
+	cr_assert_neq(wait_leader(0, NULL), id);
+}
+
+static unsigned follower(unsigned leader)
+{
+	return leader % MEMBERS + 1;
+}
+
+Test(consensus, three_members_elect_one_leader_and_write_the_first_entry)
+{
+	unsigned leader;
+
+	start_all();
+	leader = wait_leader(0, NULL);
+	cr_assert_geq(wait_agreed(1), 1);
+	for (unsigned id = 1; id <= MEMBERS; id++) {
+		const struct status_consensus *seen = &rig.members[id].seen;
+
+		cr_expect_eq(seen->cluster.node_total, MEMBERS);
+		cr_expect_str_eq(seen->cluster.nodes[1].name, "n2");
+		cr_expect_not(seen->failed);
+		for (int reason = 0; reason < DROP_REASON_COUNT; reason++)
+			cr_expect_eq(seen->dropped[reason], 0, "member %u, reason %d", id, reason);
+	}
+	cr_assert_eq(leader_now(), leader);
+	for (unsigned id = 1; id <= MEMBERS; id++)
+		cr_expect(member_stop(&rig, id, false), "member %u: status %d", id,
+			  rig.members[id].exit_status);
+	rig_close(&rig);
+}
+
+Test(consensus, the_loss_of_the_leader_costs_about_t)
+{
+	start_all();
+	for (unsigned round = 0; round < 3; round++) {
+		uint64_t took_ms = 0, version = wait_agreed(1);
+		unsigned lost = wait_leader(0, NULL), leader;
+
+		member_kill(&rig, lost);
+		leader = wait_leader(lost, &took_ms);
+		printf("# leader killed: next lease after %lu ms (T = %d)\n",
+		       (unsigned long)took_ms, ELECTION_MS);
+		cr_expect_neq(leader, lost);
+		cr_expect_lt(took_ms, 10 * ELECTION_MS);
+		/* Longer than the lost lease: it comes back as a follower. */
+		member_start(&rig, lost);
+		cr_assert_geq(wait_agreed(version), version);
+		cr_assert_eq(wait_leader(0, NULL), leader);
+	}
+	rig_close(&rig);
+}
+
+Test(consensus, a_leader_that_is_back_at_once_leads_on)
+{
+	unsigned kept = 0;
+
+	start_all();
+	for (unsigned round = 0; round < 3; round++) {
+		unsigned leader = wait_leader(0, NULL);
+		uint64_t took_ms = 0, term;
+
+		wait_agreed(1);
+		cr_assert(member_look(&rig, leader));
+		term = rig.members[leader].seen.term;
+		member_kill(&rig, leader);
+		member_start(&rig, leader);
+		while (!member_look(&rig, leader) || rig.members[leader].seen.term <= term) {
+			cr_assert_lt(took_ms, WAIT_MS);
+			rig_turn(&rig);
+			took_ms += 5;
+		}
+		if (wait_leader(0, NULL) == leader)
+			kept++;
+	}
+	/* A slow machine may let a lease run out once. */
+	cr_expect_geq(kept, 2);
+	rig_close(&rig);
+}
+
+Test(consensus, an_orderly_stop_hands_over)
+{
+	unsigned leader, next;
+
+	start_all();
+	wait_agreed(1);
+	leader = wait_leader(0, NULL);
+	cr_assert(member_stop(&rig, leader, true), "status %d", rig.members[leader].exit_status);
+	next = leader_now();
+	cr_expect(next != 0 && next != leader, "leader %u has left, %u leads", leader, next);
+	rig_close(&rig);
+}
+
+/* Damage the middle of each file of the log whose name starts with `prefix`. */
+static unsigned damage(const struct member *member, const char *prefix)
+{
+	char path[PATH_SIZE + 300];
+	unsigned count = 0;
+	DIR *folder;
+
+	snprintf(path, sizeof(path), "%s/raft", member->state);
+	folder = opendir(path);
+	cr_assert_not_null(folder);
+	for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+		int fd;
+
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/raft/%s", member->state, entry->d_name);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		cr_assert_geq(fd, 0);
+		cr_assert_eq(pwrite(fd, "damage", 6, 40), 6);
+		close(fd);
+		count++;
+	}
+	closedir(folder);
+	return count;
+}
+
+Test(consensus, a_damaged_log_steps_out_and_the_others_go_on)
+{
+	unsigned victim;
+
+	start_all();
+	wait_agreed(1);
+	victim = follower(wait_leader(0, NULL));
+	cr_assert(member_stop(&rig, victim, false));
+	/* Closed segments carry their first and last index. */
+	cr_assert_gt(damage(&rig.members[victim], "0000"), 0);
+	member_start(&rig, victim);
+	wait_failed(victim, "log");
+	expect_failed_but_alive(victim);
+	cr_expect(member_stop(&rig, victim, true));
+	rig_close(&rig);
+}
+
+Test(consensus, a_lost_log_is_not_begun_anew)
+{
+	unsigned victim;
+	char command[PATH_SIZE + 60];
+
+	start_all();
+	wait_agreed(1);
+	victim = follower(wait_leader(0, NULL));
+	member_kill(&rig, victim);
+	snprintf(command, sizeof(command), "cd %s/raft && rm -f metadata* 0* open* snapshot*",
+		 rig.members[victim].state);
+	cr_assert_eq(system(command), 0);
+	member_start(&rig, victim);
+	wait_failed(victim, "lost its log");
+	expect_failed_but_alive(victim);
+	rig_close(&rig);
+}
+
+Test(consensus, the_log_of_another_node_is_refused)
+{
+	unsigned victim;
+	char command[4 * PATH_SIZE];
+
+	start_all();
+	wait_agreed(1);
+	victim = follower(wait_leader(0, NULL));
+	member_kill(&rig, victim);
+	member_kill(&rig, follower(victim));
+	snprintf(command, sizeof(command), "rm -rf %s/raft && cp -r %s/raft %s/raft",
+		 rig.members[victim].state, rig.members[follower(victim)].state,
+		 rig.members[victim].state);
+	cr_assert_eq(system(command), 0);
+	member_start(&rig, victim);
+	wait_failed(victim, "directory that belongs to it");
+	rig_close(&rig);
+}
+
+/* What vip hears. */
+struct fake_vip {
+	struct bus *bus;
+	unsigned closes;
+	uint64_t last_id;
+};
+
+static void on_vip(void *arg, enum route_id route, const ProtobufCMessage *message)
+{
+	struct fake_vip *vip = arg;
+	const Mha__Bus__Order *order = (const Mha__Bus__Order *)message;
+
+	if (route != ROUTE_ORDER_VIP || order->kind != ORDER_FENCE_CLOSE)
+		return;
+	vip->closes++;
+	vip->last_id = order->id;
+}
+
+static void vip_says_closed(struct fake_vip *vip)
+{
+	Mha__Bus__FenceReport report = MHA__BUS__FENCE_REPORT__INIT;
+	Mha__Bus__OrderResult result = MHA__BUS__ORDER_RESULT__INIT;
+	struct err why = {0};
+
+	report.state = FENCE_CLOSED;
+	report.epoch = 3;
+	report.incarnation = 1;
+	result.order_id = vip->last_id;
+	result.incarnation = 1;
+	/* The way back may not be connected yet. */
+	for (uint64_t since = rig.now_ms; rig.now_ms - since < WAIT_MS; rig_turn(&rig)) {
+		if (bus_send(vip->bus, ROUTE_RESULT_VIP, &result.base, &why) == 0)
+			break;
+	}
+	cr_assert_eq(bus_send(vip->bus, ROUTE_FENCE, &report.base, &why), 0, "%s", why.text);
+}
+
+Test(consensus, a_missing_log_directory_fences_and_does_not_end_the_process)
+{
+	struct fake_vip vip = {0};
+	struct err why = {0};
+	char path[PATH_SIZE + 10];
+	uint64_t since;
+	unsigned heard;
+
+	rig_open(&rig, ELECTION_MS);
+	snprintf(path, sizeof(path), "%s/raft", rig.members[2].state);
+	cr_assert_eq(rmdir(path), 0);
+	cr_assert_eq(
+		bus_open(&vip.bus, &rig.loop, rig.members[2].run, WORKER_vip, on_vip, &vip, &why),
+		0, "%s", why.text);
+	for (unsigned id = 1; id <= MEMBERS; id++)
+		member_start(&rig, id);
+	wait_failed(2, "log directory");
+	since = rig.now_ms;
+	while (vip.closes == 0) {
+		cr_assert_lt(rig.now_ms - since, WAIT_MS, "vip is not told to close");
+		rig_turn(&rig);
+	}
+	/* Told again until vip says that it is so. */
+	while (vip.closes < 2) {
+		cr_assert_lt(rig.now_ms - since, WAIT_MS, "vip is told only once");
+		rig_turn(&rig);
+	}
+	vip_says_closed(&vip);
+	for (since = rig.now_ms; rig.now_ms - since < 200;)
+		rig_turn(&rig);
+	heard = vip.closes;
+	expect_failed_but_alive(2);
+	cr_expect_eq(vip.closes, heard, "vip is closed and told all the same");
+	bus_close(vip.bus);
+	rig_close(&rig);
+}
+
+Test(consensus, a_full_disk_ends_the_vote_not_the_process)
+{
+	char path[PATH_SIZE + 10], filler[PATH_SIZE + 30];
+	static const uint8_t zeros[65536];
+	const unsigned victim = 2;
+	off_t size = 0;
+	ssize_t got;
+	int fd;
+
+	rig_open(&rig, ELECTION_MS);
+	snprintf(path, sizeof(path), "%s/raft", rig.members[victim].state);
+	if (mount("tmpfs", path, "tmpfs", 0, "size=6m") != 0) {
+		rig_close(&rig);
+		cr_skip_test("needs the right to mount a file system");
+	}
+	/* Room for the term and the vote, but not for a segment of the log. */
+	snprintf(filler, sizeof(filler), "%s/filler", path);
+	fd = open(filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_geq(fd, 0);
+	while ((got = write(fd, zeros, sizeof(zeros))) > 0)
+		size += got;
+	cr_assert_eq(ftruncate(fd, size - (off_t)sizeof(zeros)), 0);
+	close(fd);
+	for (unsigned id = 1; id <= MEMBERS; id++)
+		member_start(&rig, id);
+	wait_failed(victim, "space");
+	printf("# disk full: %s\n", rig.members[victim].seen.failure);
+	expect_failed_but_alive(victim);
+	member_kill(&rig, victim);
+	cr_assert_eq(umount(path), 0);
+	rig_close(&rig);
+}
+
+Test(consensus, a_bad_key_is_an_error_at_once)
+{
+	static const char bad[] = "not a key\n";
+
+	rig_open(&rig, ELECTION_MS);
+	member_start_with(&rig, 1, bad);
+	while (!member_ended(&rig, 1)) {
+		cr_assert_lt(rig.now_ms, WAIT_MS);
+		rig_turn(&rig);
+	}
+	cr_expect(WIFEXITED(rig.members[1].exit_status) &&
+		  WEXITSTATUS(rig.members[1].exit_status) == 1);
+
+	char text[KEY_FILE_MAX];
+
+	key_format(&rig.keys[2], text);
+	member_start_with(&rig, 1, text);
+	while (!member_ended(&rig, 1)) {
+		cr_assert_lt(rig.now_ms, 2 * WAIT_MS);
+		rig_turn(&rig);
+	}
+	cr_expect(WIFEXITED(rig.members[1].exit_status) &&
+		  WEXITSTATUS(rig.members[1].exit_status) == 1);
+	rig_close(&rig);
+}

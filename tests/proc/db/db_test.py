@@ -1,0 +1,592 @@
+#!/usr/bin/python3
+"""mha-dbctl and mha-dbmon with real PostgreSQL servers: the test plays consensus (stage.c)."""
+
+import argparse
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+BIN_DIR = "/usr/lib/postgresql/15/bin"
+OS_USER = "postgres"
+MONITOR_USER = "mha-dbmon"
+SECRET = "se'c\\ret:pass word"
+DONE, FAILED, REFUSED = 0, 1, 2
+
+CONF = """
+cluster: {{name: test, id: 3d1f0a52-6a0e-4d5c-8f55-0d2f1f0c9b7e}}
+node: {{name: node-{id}}}
+paths: {{state_dir: {dir}/state, run_dir: {dir}/run}}
+keys: {{secret_file: {dir}/node.key}}
+log: {{level: info}}
+vip: {{address: "", interface: ""}}
+postgresql:
+  bin_dir: {bin_dir}
+  data_dir: {dir}/pg/data
+  socket_dir: {dir}/socket
+  replication_password_file: {dir}/replication.password
+  bootstrap_sql_file: {dir}/bootstrap.sql
+  parameters: {{shared_buffers: 16MB, max_connections: "60", fsync: "on"}}
+  hba: ["local all app trust", "host all app 127.0.0.1/32 trust"]
+monitor: {{interval: 100ms, timeout: 500ms, flush_interval: 300ms}}
+database: {{stop_timeout: 3s, start_timeout: 20s}}
+members:
+{members}
+"""
+MEMBER = (
+    "  - {{name: node-{id}, id: {id}, address: 127.0.0.1, peer_port: {peer}, postgres_port: {port},"
+    ' public_key: "{key}"}}\n'
+)
+
+
+def skip(reason):
+    print("SKIP:", reason)
+    sys.exit(77)
+
+
+def now_ns():
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def free_ports(count):
+    sockets = []
+    for _ in range(count):
+        s = socket.socket()
+        s.bind(("127.0.0.1", 0))
+        sockets.append(s)
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class Failure(Exception):
+    pass
+
+
+class Node:
+    """One node's workers and what they said."""
+
+    def __init__(self, args, base, number, ports):
+        self.number = number
+        self.port = ports[number - 1]
+        self.dir = f"{base}/n{number}"
+        self.data = f"{self.dir}/pg/data"
+        self.events = []
+        self.changed = threading.Condition()
+        self.next_id = number * 100000
+        pg = pwd.getpwnam(OS_USER)
+        for sub, owner in (("", 0), ("/run", 0), ("/state", 0), ("/pg", 1), ("/socket", 1)):
+            os.mkdir(self.dir + sub)
+            os.chmod(self.dir + sub, 0o755)
+            if owner:
+                os.chown(self.dir + sub, pg.pw_uid, pg.pw_gid)
+        with open(f"{self.dir}/bootstrap.sql", "w") as file:
+            file.write(
+                "CREATE ROLE app LOGIN;\nCREATE TABLE t (id bigint PRIMARY KEY);\n"
+                "GRANT ALL ON t TO app;\n"
+            )
+        members = "".join(
+            MEMBER.format(
+                id=i + 1, peer=7400 + i, port=port, key=chr(ord("a") + i) * 40
+            )
+            for i, port in enumerate(ports)
+        )
+        with open(f"{self.dir}/conf", "w") as file:
+            file.write(CONF.format(id=number, dir=self.dir, bin_dir=BIN_DIR, members=members))
+        self.log = open(f"{self.dir}/log", "w")
+        self.stage = subprocess.Popen(
+            [args.stage, args.bin, f"{self.dir}/run", f"{self.dir}/conf", SECRET, OS_USER,
+             MONITOR_USER],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, bufsize=1,
+        )
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.stage.stdout:
+            with self.changed:
+                try:
+                    self.events.append(json.loads(line))
+                except ValueError:
+                    self.events.append({"t": now_ns(), "garbage": line})
+                self.changed.notify_all()
+
+    def wait(self, what, match, timeout, since=0):
+        """The first event from index `since` on for which match() holds."""
+        deadline = time.monotonic() + timeout
+        with self.changed:
+            at = since
+            while True:
+                while at < len(self.events):
+                    if match(self.events[at]):
+                        return self.events[at]
+                    at += 1
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    last = [e for e in self.events if "facts" in e][-1:]
+                    raise Failure(f"node {self.number}: no {what} in {timeout} s; last: {last}")
+                self.changed.wait(left)
+
+    def mark(self):
+        return len(self.events)
+
+    def say(self, line):
+        self.stage.stdin.write(line + "\n")
+        self.stage.stdin.flush()
+
+    def begin(self, kind, **fields):
+        self.next_id += 1
+        text = " ".join(f"{key}={value}" for key, value in fields.items())
+        self.last = f"order {kind} id={self.next_id} {text}"
+        self.say(self.last)
+        return self.next_id
+
+    def result(self, number, timeout=30):
+        since = 0
+        while True:
+            event = self.wait(
+                f"result of {number}",
+                lambda e: number in (e.get("result"), e.get("unsent")), timeout, since)
+            if "result" in event:
+                return event
+            # The worker is not connected yet: given again, as consensus does.
+            since = self.events.index(event) + 1
+            time.sleep(0.02)
+            self.say(self.last)
+
+    def order(self, kind, expect=DONE, timeout=30, **fields):
+        result = self.result(self.begin(kind, **fields), timeout)
+        if result["outcome"] != expect:
+            raise Failure(f"node {self.number}: {kind}: {result}")
+        return result
+
+    def facts(self, what, match, timeout=10, since=None):
+        return self.wait(
+            what,
+            lambda e: "result" not in e and "facts" in e and match(e["facts"]),
+            timeout,
+            self.mark() if since is None else since,
+        )
+
+    def job(self, what, match, timeout=10, since=0):
+        return self.wait(what, lambda e: "job" in e and match(e), timeout, since)
+
+    def sql(self, text, user="app", expect=True, timeout=20):
+        done = subprocess.run(
+            ["psql", "-X", "-A", "-t", "-q", "-h", f"{self.dir}/socket", "-p", str(self.port),
+             "-U", user, "-d", "postgres", "-c", text],
+            capture_output=True, text=True, timeout=timeout,
+        )
+        if expect and done.returncode != 0:
+            raise Failure(f"node {self.number}: {text}: {done.stderr}")
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    def postmaster(self):
+        with open(f"{self.data}/postmaster.pid") as file:
+            return int(file.readline())
+
+    def server_pids(self):
+        found = []
+        for name in os.listdir("/proc"):
+            if not name.isdigit():
+                continue
+            try:
+                if os.readlink(f"/proc/{name}/cwd") == self.data:
+                    found.append(int(name))
+            except OSError:
+                pass
+        return found
+
+    def settings(self):
+        with open(f"{self.data}/mha4rdb.conf") as file:
+            return file.read()
+
+    def close(self):
+        try:
+            self.stage.stdin.close()
+            self.stage.wait(15)
+        except (OSError, subprocess.TimeoutExpired):
+            self.stage.kill()
+        for pid in self.server_pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        self.log.close()
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def bit(*numbers):
+    return sum(1 << n for n in numbers)
+
+
+class Writer:
+    """Commits one id after the other on a node and keeps the acknowledged ones."""
+
+    acknowledged = []
+    next_id = 0
+
+    @classmethod
+    def write(cls, node, timeout=10):
+        cls.next_id += 1
+        node.sql(f"INSERT INTO t VALUES ({cls.next_id})", timeout=timeout)
+        cls.acknowledged.append(cls.next_id)
+
+    @classmethod
+    def check(cls, node):
+        have = set(node.sql("SELECT id FROM t").split())
+        missing = [i for i in cls.acknowledged if str(i) not in have]
+        if missing:
+            raise Failure(f"node {node.number} lost acknowledged {missing}")
+
+
+def open_files(pid):
+    links = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            links.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:
+            pass
+    return links
+
+
+def ms(start, end):
+    return (end - start) / 1e6
+
+
+def promote(node, epoch, rule, reserve=0):
+    """CONFIGURE and PROMOTE as the agent does; returns the facts and the time to the first write."""
+    node.order("configure", epoch=epoch, promise=epoch, reserve=reserve, **rule)
+    begun = now_ns()
+    number = node.begin("promote", epoch=epoch, promise=epoch, lease_ms=5000)
+    first = None
+    while first is None:
+        if node.sql("SELECT 1 WHERE NOT pg_is_in_recovery()", expect=False) == "1":
+            first = now_ns()
+    result = node.result(number)
+    if result["outcome"] != DONE:
+        raise Failure(f"promote: {result}")
+    say(f"    promote: result after {ms(begun, result['t']):.1f} ms, "
+        f"writable by a new psql after {ms(begun, first):.1f} ms")
+    return result["facts"]
+
+
+def bootstrap(n1):
+    n1.job("absent directory", lambda e: e["directory"] == 1)
+    n1.facts("ABSENT", lambda f: f["db"] == "absent", since=0)
+    begun = time.monotonic()
+    n1.order("start", expect=FAILED, epoch=0)
+    n1.order("initdb", timeout=60)
+    say(f"  initdb {time.monotonic() - begun:.1f} s")
+    n1.order("initdb")  # it is so already
+    assert os.path.exists(f"{n1.data}/standby.signal")
+    assert not n1.server_pids()
+    n1.facts("DOWN", lambda f: f["db"] == "down", since=0)
+    begun = now_ns()
+    since = n1.mark()
+    n1.order("start", epoch=0, promise=0, need=1)
+    event = n1.facts("STANDBY", lambda f: f["db"] == "standby" and f["timeline"] == 1, since=since)
+    say(f"  start -> standby seen {ms(begun, event['t']):.0f} ms")
+    assert event["facts"]["system_id"] != 0 and not event["facts"]["receiving"]
+    n1.order("start", epoch=0, promise=0, need=1)  # it is so already
+    for path, mode in (("pg/data.mha4rdb/passfile", 0o600), ("pg/data/mha4rdb.conf", 0o600)):
+        assert os.stat(f"{n1.dir}/{path}").st_mode & 0o777 == mode, path
+    assert SECRET not in n1.settings()
+    # The server is in a session of its own and holds nothing of the worker.
+    pid = n1.postmaster()
+    assert os.getsid(pid) == pid
+    links = open_files(pid)
+    assert not any("memfd" in link or "seqpacket" in link.lower() for link in links), links
+
+    facts = promote(n1, 1, {"need": 1})
+    assert facts["db"] == "primary" and facts["timeline"] == 2, facts
+    assert facts["branches"] == [[1, facts["branches"][0][1]]], facts
+    assert facts["need"] == 1 and facts["members"] == 0 and facts["rule_since"] > 0, facts
+    assert facts["epoch"] == 1 and facts["promise"] == 1, facts
+    assert n1.sql("SHOW data_checksums") == "on"
+    # Commits wait for a standby that does not exist.
+    try:
+        n1.sql("INSERT INTO t VALUES (-1)", timeout=1)
+        raise Failure("a commit was acknowledged without a standby")
+    except subprocess.TimeoutExpired:
+        pass
+    n1.order("checkpoint", epoch=1)
+    # What an executor has seen does not go back.
+    n1.order("configure", expect=REFUSED, epoch=0)
+    n1.order("position", expect=REFUSED, epoch=0)
+
+
+def clone(primary, node, epoch, rule):
+    begun = time.monotonic()
+    since = node.mark()
+    node.order("clone", epoch=epoch, promise=epoch, upstream=primary.number, timeout=60)
+    node.job("a running clone", lambda e: e["job"] == "clone", since=since)
+    say(f"  clone {time.monotonic() - begun:.1f} s")
+    begun = now_ns()
+    node.order("start", epoch=epoch, promise=epoch, upstream=primary.number, need=1)
+    event = primary.facts(
+        "streaming standby", lambda f: any(s[0] == node.number and s[1] for s in f["standbys"]))
+    say(f"  start -> streaming seen by the primary {ms(begun, event['t']):.0f} ms")
+    event = node.facts("upstream", lambda f: f["upstream"] == primary.number and f["receiving"])
+    assert event["facts"]["timeline"] == 2, event
+    primary.order("configure", epoch=epoch, promise=epoch, **rule)
+    event = primary.facts(
+        "rule in force",
+        lambda f: f["members"] == rule["members"] and f["need"] == rule["need"])
+    primary.facts(
+        "flush barrier",
+        lambda f: all(s[2] >= f["rule_since"] > 0 for s in f["standbys"] if s[0] == node.number))
+
+
+def position(node, epoch):
+    begun = now_ns()
+    node.order("configure", epoch=epoch, promise=epoch, need=1)
+    middle = now_ns()
+    result = node.order("position", epoch=epoch, promise=epoch)
+    facts = result["facts"]
+    say(f"  node {node.number}: promise written {ms(begun, middle):.1f} ms, "
+        f"position {ms(middle, result['t']):.1f} ms")
+    assert not facts["receiving"] and facts["promise"] == epoch and facts["flushed"] > 0, facts
+    return facts
+
+
+def main_story(n1, n2, n3):
+    say("bootstrap on node 1")
+    bootstrap(n1)
+    say("clone to nodes 2 and 3")
+    clone(n1, n2, 1, {"members": bit(2), "need": 1})
+    for _ in range(5):
+        Writer.write(n1)
+    clone(n1, n3, 1, {"members": bit(2, 3), "need": 1})
+    for _ in range(5):
+        Writer.write(n1)
+
+    say("the postmaster of node 1 is killed")
+    busy = subprocess.Popen(
+        ["psql", "-X", "-h", f"{n1.dir}/socket", "-p", str(n1.port), "-U", "app", "-d", "postgres",
+         "-c", "SELECT sum(a.i * b.i) FROM generate_series(1, 30000) a(i), generate_series(1, 3000) b(i)"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.3)
+    pid = n1.postmaster()
+    begun = now_ns()
+    since = n1.mark()
+    os.kill(pid, signal.SIGKILL)
+    event = n1.facts("DOWN", lambda f: f["db"] == "down", since=since)
+    say(f"  DOWN seen after {ms(begun, event['t']):.1f} ms")
+    assert ms(begun, event["t"]) < 100
+    orphans = n1.server_pids()
+    say(f"  {len(orphans)} orphaned processes")
+    begun = now_ns()
+    result = n1.order("kill", epoch=2)
+    say(f"  KILL took {ms(begun, result['t']):.1f} ms")
+    assert not n1.server_pids()
+    busy.wait(10)
+
+    say("survey and promotion of node 2")
+    p2, p3 = position(n2, 2), position(n3, 2)
+    assert p2["timeline"] == 2 and p3["timeline"] == 2
+    n2.order("promote", expect=FAILED, epoch=3, lease_ms=5000)  # configured for another epoch
+    n3.order("promote", expect=REFUSED, epoch=2, lease_ms=0)  # no lease
+    assert n3.sql("SELECT pg_is_in_recovery()") == "t"
+    return p2, p3
+
+
+def failover_story(n1, n2, n3):
+    facts = promote(n2, 3, {"members": bit(3), "need": 1}, reserve=4)
+    assert facts["timeline"] == 5, facts  # 3 and 4 were reserved
+    assert [b[0] for b in facts["branches"]] == [1, 2], facts
+    begun = now_ns()
+    since = n3.mark()
+    n3.order("configure", epoch=3, promise=3, upstream=2, need=1)
+    event = n3.facts("following", lambda f: f["upstream"] == 2 and f["timeline"] == 5, since=since)
+    say(f"  node 3 follows after {ms(begun, event['t']):.0f} ms")
+    for _ in range(3):
+        Writer.write(n2)
+    n2.order("checkpoint", epoch=3)
+    # A restart of a standby that holds stubs below its timeline.
+    n3.order("stop", epoch=3)
+    assert not n3.server_pids()
+    since = n3.mark()
+    n3.order("start", epoch=3, promise=3, upstream=2, need=1)
+    n3.facts("following", lambda f: f["upstream"] == 2 and f["timeline"] == 5, since=since)
+    Writer.write(n2)
+
+
+def rejoin_story(n1, n2, n3):
+    say("node 1 diverges behind the agent's back, and is rewound")
+    n1.order("start", epoch=3, promise=3, need=1)
+    since = n1.mark()
+    subprocess.run(
+        ["setpriv", "--reuid", OS_USER, "--regid", OS_USER, "--init-groups",
+         f"{BIN_DIR}/pg_ctl", "promote", "-D", n1.data], check=True, stdout=subprocess.DEVNULL)
+    n1.facts("PRIMARY", lambda f: f["db"] == "primary", since=since)
+    n1.sql("SET synchronous_commit = local; INSERT INTO t VALUES (-7)")
+    n1.order("kill", epoch=3)
+    n1.facts("DOWN", lambda f: f["db"] == "down", since=since)
+    since = n1.mark()
+    begun = time.monotonic()
+    n1.order("rewind", epoch=3, promise=3, upstream=2, timeout=60)
+    say(f"  rewind {time.monotonic() - begun:.1f} s")
+    assert os.path.exists(f"{n1.data}/standby.signal")
+    saved = [d for d in os.listdir(f"{n1.data}.mha4rdb") if d.startswith("diverged-")]
+    assert len(saved) == 1 and os.listdir(f"{n1.data}.mha4rdb/{saved[0]}"), saved
+    n1.order("start", epoch=3, promise=3, upstream=2, need=1)
+    n1.facts("following", lambda f: f["upstream"] == 2 and f["timeline"] == 5, since=since)
+    n2.facts("three nodes", lambda f: {s[0] for s in f["standbys"] if s[1]} == {1, 3})
+    Writer.write(n2)
+    Writer.check(n1)
+    assert n1.sql("SELECT count(*) FROM t WHERE id = -7") == "0"
+
+
+def trouble_story(n1, n2, n3):
+    say("a frozen postmaster is HUNG, and can be killed")
+    pid = n3.postmaster()
+    since = n3.mark()
+    begun = now_ns()
+    os.kill(pid, signal.SIGSTOP)
+    event = n3.facts("HUNG", lambda f: f["db"] == "hung", since=since)
+    say(f"  HUNG seen after {ms(begun, event['t']):.0f} ms (timeout 500 ms, interval 100 ms)")
+    begun = now_ns()
+    result = n3.order("kill", epoch=3)
+    say(f"  KILL took {ms(begun, result['t']):.0f} ms")
+    n3.facts("DOWN", lambda f: f["db"] == "down", since=since)
+    assert not n3.server_pids()
+
+    say("half a rewind is never started; a clone repairs it")
+    marker = f"{n3.data}.mha4rdb/rebuilding"
+    with open(marker, "w"):
+        pass
+    since = n3.mark()
+    n3.facts("BROKEN", lambda f: f["db"] == "broken", since=since)
+    n3.order("start", expect=FAILED, epoch=3, promise=3, upstream=2, need=1)
+    n3.order("rewind", expect=FAILED, epoch=3, promise=3, upstream=2)
+    n3.order("clone", epoch=3, promise=3, upstream=2, timeout=60)
+    assert not os.path.exists(marker)
+    assert os.path.exists(f"{n3.data}.old")
+    since = n3.mark()
+    n3.order("start", epoch=3, promise=3, upstream=2, need=1)
+    n3.facts("following", lambda f: f["upstream"] == 2, since=since)
+    deadline = time.monotonic() + 10
+    while os.path.exists(f"{n3.data}.old"):
+        if time.monotonic() > deadline:
+            raise Failure("the old directory stays")
+        time.sleep(0.05)
+
+    say("workers die and come back; the server does not notice")
+    pid = n2.postmaster()
+    since = n2.mark()
+    n2.say("kill dbctl")
+    n2.say("kill dbmon")
+    n2.say("start dbctl")
+    n2.say("start dbmon")
+    n2.facts("PRIMARY again", lambda f: f["db"] == "primary" and f["members"] != 0, since=since + 2)
+    n2.job("dbctl again", lambda e: e["postmaster"] == pid, since=since)
+    assert n2.postmaster() == pid
+    n2.order("configure", expect=REFUSED, epoch=2)  # the epoch seen outlives the worker
+    Writer.write(n2)
+
+    say("ALTER SYSTEM does not outlive a start")
+    n1.order("stop", epoch=3)
+    with open(f"{n1.data}/postgresql.auto.conf", "a") as file:
+        file.write("primary_conninfo = 'host=127.0.0.9'\nwork_mem = '5MB'\n")
+    since = n1.mark()
+    n1.order("start", epoch=3, promise=3, upstream=2, need=1)
+    n1.facts("following", lambda f: f["upstream"] == 2, since=since)
+    assert n1.sql("SHOW work_mem") == "5MB"
+
+
+def rule_story(n1, n2, n3):
+    say("the rule is changed under load, and read back")
+    stop = threading.Event()
+    failures = []
+
+    def load():
+        while not stop.is_set():
+            try:
+                Writer.write(n2)
+            except (Failure, subprocess.TimeoutExpired) as problem:
+                failures.append(str(problem))
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    for members, need in ((bit(1, 3), 1), (bit(1, 3), 2), (bit(1), 1), (bit(1, 3), 1)):
+        since = n2.mark()
+        begun = now_ns()
+        n2.order("configure", epoch=3, promise=3, members=members, need=need)
+        event = n2.facts(
+            "rule in force",
+            lambda f: (f["members"], f["need"]) == (members, need) and f["rule_since"] > 0,
+            since=since)
+        say(f"  {need} of {members:#x}: in force after {ms(begun, event['t']):.1f} ms")
+    # An order without a rule leaves a primary's rule as it is: '' would release all waiters.
+    n2.order("configure", epoch=3, promise=3)
+    assert n2.sql("SHOW synchronous_standby_names") == "ANY 1 (mha_n1, mha_n3)"
+    stop.set()
+    thread.join()
+    if failures:
+        raise Failure(f"the load failed: {failures[:3]}")
+    say("KILL ends a start that waits")
+    n1.order("stop", epoch=3)
+    begun = n1.begin("start", epoch=3, promise=3, upstream=2, need=1)
+    n1.order("kill", epoch=3)
+    assert not n1.server_pids(), begun
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--stage", required=True)
+    parser.add_argument("--keep", action="store_true")
+    args = parser.parse_args()
+    if os.geteuid() != 0:
+        skip("only root can run the workers as their users")
+    if not os.path.exists(f"{BIN_DIR}/postgres"):
+        skip(f"no PostgreSQL in {BIN_DIR}")
+    for user in (OS_USER, MONITOR_USER):
+        try:
+            pwd.getpwnam(user)
+        except KeyError:
+            skip(f"there is no user {user} (deploy/mha4rdb.sysusers makes it)")
+    base = tempfile.mkdtemp(prefix="mha-db-")
+    os.chmod(base, 0o755)
+    nodes = []
+    code = 1
+    try:
+        ports = free_ports(3)
+        nodes = [Node(args, base, number, ports) for number in (1, 2, 3)]
+        for story in (main_story, failover_story, rejoin_story, trouble_story, rule_story):
+            story(*nodes)
+        say("all stories passed")
+        code = 0
+    except Exception as problem:
+        import traceback
+
+        traceback.print_exc()
+        say(f"FAILED: {problem}")
+        for node in nodes:
+            say(f"--- log of node {node.number}, its end")
+            say(subprocess.run(["tail", "-n", "25", f"{node.dir}/log"], capture_output=True,
+                               text=True).stdout)
+    finally:
+        for node in nodes:
+            node.close()
+        if args.keep:
+            say(f"kept: {base}")
+        else:
+            shutil.rmtree(base, ignore_errors=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

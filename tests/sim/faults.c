@@ -1,0 +1,277 @@
+/* Faults: each seed has its own mix, its own pace, and a time at which everything is healed. */
+#include <string.h>
+
+#include "base/check.h"
+#include "sim.h"
+
+void faults_plan(void)
+{
+	if (random_permille(60))
+		return; /* a quiet run */
+	for (unsigned kind = 0; kind < FAULT_KIND_COUNT; kind++)
+		if (random_permille(400))
+			world.fault_weight[kind] = (uint32_t)random_between(1, 10);
+	world.fault_every = random_between(200, 6000) * MS;
+	event_add(random_permille(250) ? 0 : random_between(4, 12) * SEC,
+		  (struct event){.what = AT_FAULT});
+}
+
+static void processes_up(struct host *host)
+{
+	for (unsigned who = 0; who < EXECUTOR_COUNT; who++)
+		if (!host->executors[who].up && (host->data || who == EXECUTOR_VIP))
+			executor_start(host, (enum executor)who);
+	if (!host->consensus_up)
+		consensus_start(host);
+}
+
+void host_boot(struct host *host)
+{
+	if (host->up)
+		return;
+	trace("n%u boots", host->id);
+	host->up = true;
+	host->boot++;
+	/* CLOCK_BOOTTIME begins anew. */
+	host->clock_offset = 0;
+	host->clock_offset = (int64_t)SEC - (int64_t)local_ns(host);
+	host->segment_term = 0;
+	host->segment_until_ns = 0;
+	host->kernel = (struct kernel){.fence = FENCE_CLOSED};
+	memset(host->frozen_until, 0, sizeof(host->frozen_until));
+	memset(host->order_at, 0, sizeof(host->order_at));
+	processes_up(host);
+}
+
+static void host_crash(struct host *host)
+{
+	trace("n%u loses power", host->id);
+	pg_kill(host, true);
+	for (unsigned who = 0; who < EXECUTOR_COUNT; who++)
+		executor_stop(host, (enum executor)who);
+	if (host->consensus_up)
+		consensus_stop(host);
+	host->up = false;
+	for (unsigned id = 1; id <= world.total; id++)
+		host->pg.senders[id].on = false;
+	event_add(world.now + random_between(200, 8000) * MS,
+		  (struct event){.what = AT_HOST_UP, .host = host->id});
+}
+
+void process_up(struct host *host, const struct event *event)
+{
+	if (!host->up)
+		return;
+	if (event->part == PROCESS_COUNT) {
+		processes_up(host);
+	} else if (event->part == PROCESS_CONSENSUS) {
+		if (!host->consensus_up)
+			consensus_start(host);
+	} else if (!host->executors[event->part].up) {
+		executor_start(host, (enum executor)event->part);
+	}
+}
+
+static void kill_process(struct host *host, unsigned process)
+{
+	host->frozen_until[process] = 0;
+	if (process != PROCESS_CONSENSUS)
+		executor_stop(host, (enum executor)process);
+	else if (host->consensus_up)
+		consensus_stop(host);
+}
+
+static void up_later(struct host *host, unsigned process, uint64_t delay)
+{
+	event_add(
+		world.now + delay,
+		(struct event){.what = AT_PROCESS_UP, .host = host->id, .part = (uint8_t)process});
+}
+
+static void mend_later(const struct host *host, enum fault_kind kind, uint64_t mask, uint64_t delay)
+{
+	event_add(world.now + delay, (struct event){.what = AT_MEND,
+						    .host = host->id,
+						    .part = (uint8_t)kind,
+						    .generation = host->pg.generation,
+						    .lsn = mask});
+}
+
+static uint64_t a_while(void)
+{
+	return random_permille(600) ? random_between(50, 1500) * MS : random_between(1, 8) * SEC;
+}
+
+/* Cut, or mend, everything between the members of `mask` and the others. */
+static void cut_sides(uint64_t mask, int change)
+{
+	for (unsigned a = 1; a <= world.total; a++)
+		for (unsigned b = 1; b <= world.total; b++)
+			if ((mask >> a & 1) != (mask >> b & 1))
+				world.cut[a][b] = (uint8_t)(world.cut[a][b] + change);
+}
+
+static void freeze(struct host *host, bool whole)
+{
+	const uint64_t until = world.now + a_while();
+
+	trace("n%u %s stands still", host->id, whole ? "agent" : "consensus");
+	for (unsigned process = 0; process < PROCESS_COUNT; process++)
+		if (whole || process == PROCESS_CONSENSUS)
+			host->frozen_until[process] = until;
+}
+
+static void fault_network(struct host *host, enum fault_kind kind)
+{
+	uint64_t mask = UINT64_C(1) << host->id;
+	unsigned other;
+
+	switch (kind) {
+	case FAULT_SPLIT:
+		mask |= random_u64() & ((UINT64_C(2) << world.total) - 2);
+		/* fallthrough */
+	case FAULT_ISOLATE:
+		trace("network cut around %lx", (unsigned long)mask);
+		cut_sides(mask, 1);
+		mend_later(host, kind, mask, a_while());
+		break;
+	case FAULT_ONE_WAY:
+		other = (unsigned)random_between(1, world.total);
+		trace("network cut from n%u to n%u", host->id, other);
+		world.cut[host->id][other]++;
+		mend_later(host, kind, other, a_while());
+		break;
+	case FAULT_BAD_NET:
+		trace("network turns bad");
+		world.loss_permille = (unsigned)random_below(200);
+		world.duplicate_permille = (unsigned)random_below(50);
+		world.delay_us = (unsigned)random_below(60000);
+		mend_later(host, kind, 0, a_while());
+		break;
+	default:
+		world.disk_us = (unsigned)random_between(10000, 200000);
+		mend_later(host, kind, 0, a_while());
+		break;
+	}
+}
+
+static void fault_do(struct host *host, enum fault_kind kind)
+{
+	const uint64_t gap = random_permille(800) ? random_between(5, 80) * MS : a_while();
+	unsigned process;
+
+	if (!host->up && kind < FAULT_SPLIT)
+		return;
+	switch (kind) {
+	case FAULT_HOST_CRASH:
+		host_crash(host);
+		break;
+	case FAULT_DB_CRASH:
+		pg_kill(host, false);
+		break;
+	case FAULT_DB_HANG:
+		if (host->pg.state < PG_RECOVERING || host->pg.hung)
+			return;
+		trace("n%u database stands still", host->id);
+		host->pg.hung = true;
+		mend_later(host, kind, 0, a_while());
+		break;
+	case FAULT_FREEZE_AGENT:
+		freeze(host, true);
+		break;
+	case FAULT_FREEZE_CONSENSUS:
+		freeze(host, false);
+		break;
+	case FAULT_KILL_CONSENSUS:
+		trace("n%u consensus killed", host->id);
+		kill_process(host, PROCESS_CONSENSUS);
+		up_later(host, PROCESS_CONSENSUS, gap);
+		break;
+	case FAULT_KILL_EXECUTOR:
+		process = (unsigned)random_below(EXECUTOR_COUNT);
+		trace("n%u executor %u killed", host->id, process);
+		kill_process(host, process);
+		up_later(host, process, gap);
+		break;
+	case FAULT_KILL_AGENT:
+		trace("n%u agent killed", host->id);
+		for (process = 0; process < PROCESS_COUNT; process++)
+			kill_process(host, process);
+		up_later(host, PROCESS_COUNT, gap);
+		break;
+	default:
+		fault_network(host, kind);
+		break;
+	}
+}
+
+void fault_next(void)
+{
+	uint64_t total = 0;
+	uint64_t pick;
+	unsigned kind = 0;
+
+	if (world.healed)
+		return;
+	for (unsigned i = 0; i < FAULT_KIND_COUNT; i++)
+		total += world.fault_weight[i];
+	if (total == 0)
+		return;
+	pick = random_below(total);
+	while (pick >= world.fault_weight[kind])
+		pick -= world.fault_weight[kind++];
+	fault_do(&world.hosts[random_between(1, world.total)], (enum fault_kind)kind);
+	event_add(world.now + random_between(world.fault_every / 10, 2 * world.fault_every),
+		  (struct event){.what = AT_FAULT});
+}
+
+void fault_mend(const struct event *event)
+{
+	struct host *host = &world.hosts[event->host];
+
+	if (world.healed)
+		return;
+	switch (event->part) {
+	case FAULT_DB_HANG:
+		if (host->pg.generation == event->generation)
+			host->pg.hung = false;
+		break;
+	case FAULT_SPLIT:
+	case FAULT_ISOLATE:
+		trace("network around %lx mended", (unsigned long)event->lsn);
+		cut_sides(event->lsn, -1);
+		break;
+	case FAULT_ONE_WAY:
+		trace("network from n%u to n%lu mended", host->id, (unsigned long)event->lsn);
+		world.cut[host->id][event->lsn]--;
+		break;
+	case FAULT_BAD_NET:
+		world.loss_permille = 0;
+		world.duplicate_permille = 0;
+		world.delay_us = 0;
+		break;
+	default:
+		world.disk_us = world.disk_base_us;
+		break;
+	}
+}
+
+void faults_heal(void)
+{
+	trace("everything is healed");
+	world.healed = true;
+	world.healed_at = world.now;
+	memset(world.cut, 0, sizeof(world.cut));
+	world.loss_permille = 0;
+	world.duplicate_permille = 0;
+	world.delay_us = 0;
+	world.disk_us = world.disk_base_us;
+	for (unsigned id = 1; id <= world.total; id++) {
+		struct host *host = &world.hosts[id];
+
+		host->pg.hung = false;
+		host_boot(host);
+		processes_up(host);
+	}
+	event_add(world.now + 2 * SEC, (struct event){.what = AT_VERDICT});
+}

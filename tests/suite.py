@@ -1,0 +1,193 @@
+"""The parts of tests/run. Each part prints what it does and counts what passed and failed."""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+JOBS = str(os.cpu_count() or 2)
+SEEDS = 10000
+COUNTS = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
+
+
+class Suite:
+    """Counts and the clock."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.failures = []
+        self.began = time.monotonic()
+
+    def say(self, text):
+        print(f"[{time.monotonic() - self.began:6.0f} s] {text}", flush=True)
+
+    def count(self, passed, failed, what):
+        self.passed += passed
+        self.failed += failed
+        if failed:
+            self.failures.append(f"{what}: {failed}")
+        self.say(f"{what}: {passed} passed, {failed} failed")
+
+    def run(self, *command):
+        """Run a command whose output people may watch; its exit status."""
+        self.say(" ".join(command))
+        return subprocess.call(command, cwd=ROOT)
+
+    def check(self, what, *command):
+        """One command is one test."""
+        status = self.run(*command)
+        self.count(status == 0, status != 0, what)
+        return status == 0
+
+
+def build_dir(preset):
+    return os.path.join(ROOT, "build", preset)
+
+
+def build(suite, preset):
+    """Configure and build a preset; a failed build is a failed test."""
+    return (suite.check(f"configure {preset}", "cmake", "--preset", preset)
+            and suite.check(f"build {preset}", "cmake", "--build", build_dir(preset), "-j", JOBS))
+
+
+def find_program(preset, program):
+    for folder in ("bin", "tests"):
+        path = os.path.join(build_dir(preset), folder, program)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def built(suite, preset, program):
+    """Path of a program, built now if it is missing; None when that fails."""
+    path = find_program(preset, program)
+    if path is None and build(suite, preset):
+        path = find_program(preset, program)
+        if path is None:
+            suite.count(0, 1, f"{preset}: {program} is there")
+    return path
+
+
+def ctest(suite, preset, *arguments):
+    """Run ctest and count from its report."""
+    with tempfile.NamedTemporaryFile(suffix=".xml") as report:
+        suite.run("ctest", "--test-dir", build_dir(preset), "--output-on-failure",
+                  "--no-tests=error", "--output-junit", report.name, *arguments)
+        try:
+            root = xml.etree.ElementTree.parse(report.name).getroot()
+        except xml.etree.ElementTree.ParseError:
+            suite.count(0, 1, f"ctest {preset}")
+            return
+    total, failed = int(root.get("tests")), int(root.get("failures"))
+    skipped = [case.get("name") for case in root.iter("testcase")
+               if case.find("skipped") is not None]
+    if skipped:
+        suite.say(f"ctest {preset}: not run: {', '.join(skipped)}")
+    suite.count(total - failed - len(skipped), failed, f"ctest {preset}")
+
+
+def part_build(suite):
+    """all presets, warnings as errors, gcc and clang"""
+    for preset in ("dev", "dev-clang", "release"):
+        build(suite, preset)
+
+
+def part_style(suite):
+    """formatting as .clang-format has it"""
+    if os.path.exists(build_dir("dev")) or build(suite, "dev"):
+        suite.check("format", "cmake", "--build", build_dir("dev"), "--target", "format-check")
+
+
+def part_unit(suite):
+    """unit, simulator and process tests with sanitizers; unit tests again as released"""
+    if built(suite, "dev", "mhad"):
+        ctest(suite, "dev")
+    if built(suite, "release", "mhad"):
+        ctest(suite, "release", "-j", JOBS, "-E", "^(proc|sim|lab|fuzz)")
+
+
+def part_sim(suite):
+    """the simulator: seeds of 60 simulated seconds each"""
+    program = built(suite, "release", "sim")
+    if program is None:
+        return
+    step = SEEDS // 20
+    failed = 0
+    began = time.monotonic()
+    for first in range(1, SEEDS + 1, step):
+        last = first + step - 1
+        failed += suite.run(program, "--seeds", f"{first}..{last}") != 0
+        suite.say(f"sim: seeds up to {last} done")
+    suite.count(20 - failed, failed, f"sim: 20 batches of {step} seeds")
+    hours = SEEDS * 60 / 3600
+    suite.say(f"sim: {hours:.0f} simulated hours in {time.monotonic() - began:.0f} s")
+
+
+def counted(suite, what, *command):
+    """A program that prints "N passed, N failed" itself."""
+    suite.say(" ".join(command))
+    output = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            output.append(line)
+    found = COUNTS.findall("".join(output))
+    if not found:
+        suite.count(0, 1, what)
+        return
+    passed, failed = map(int, found[-1])
+    if process.returncode != 0 and failed == 0:
+        failed = 1
+    suite.count(passed, failed, what)
+
+
+def part_lab(suite):
+    """the laboratory checks itself against a planted liar"""
+    if built(suite, "release", "lab-probe"):
+        counted(suite, "lab selftest", "tests/lab/selftest", "--bin-dir",
+                os.path.join(build_dir("release"), "bin"))
+
+
+def part_scenarios(suite):
+    """real clusters: every way to lose a primary"""
+    if built(suite, "release", "mhad") and built(suite, "release", "lab-probe"):
+        counted(suite, "scenarios", "tests/lab/scenarios", "--json",
+                os.path.join(build_dir("release"), "scenarios.json"))
+
+
+PARTS = {"build": part_build, "style": part_style, "unit": part_unit, "sim": part_sim,
+         "lab": part_lab, "scenarios": part_scenarios}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/run", description="build and test mha4rdb")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(
+        f"{name}: {part.__doc__}" for name, part in PARTS.items()))
+    parser.add_argument("--list", action="store_true", help="name the parts")
+    options = parser.parse_args()
+    unknown = [name for name in options.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"unknown part: {', '.join(unknown)} (there are {', '.join(PARTS)})")
+    if options.list:
+        for name, part in PARTS.items():
+            print(f"{name:10} {part.__doc__}")
+        return 0
+    if os.geteuid() != 0:
+        parser.error("root is needed: the laboratory makes network namespaces")
+    suite = Suite()
+    for name in options.parts or PARTS:
+        suite.say(f"== {name}: {PARTS[name].__doc__}")
+        PARTS[name](suite)
+    if suite.failures:
+        suite.say("failed: " + "; ".join(suite.failures))
+    print(f"{suite.passed} passed, {suite.failed} failed")
+    return 1 if suite.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

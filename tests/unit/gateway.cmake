@@ -1,0 +1,10 @@
+# The interfaces: view, gateway, mhactl, mha-top.
+set(gateway_fixture gateway_fixture.c)
+mha_test(NAME view SOURCES gateway_view_test.c ${gateway_fixture} DEPS mha_view)
+mha_test(NAME view_json SOURCES gateway_json_test.c ${gateway_fixture} DEPS mha_view)
+mha_test(NAME gateway_events SOURCES gateway_events_test.c DEPS mha_gateway)
+mha_test(NAME gateway_requests SOURCES gateway_requests_test.c ${gateway_fixture} DEPS mha_gateway)
+mha_test(NAME gateway_routes SOURCES gateway_routes_test.c ${gateway_fixture} DEPS mha_gateway)
+mha_test(NAME mhactl SOURCES mhactl_test.c ${gateway_fixture} DEPS mha_mhactl)
+mha_test(NAME top SOURCES top_test.c ${gateway_fixture} DEPS mha_top)
+mha_test(NAME client SOURCES client_test.c DEPS mha_client PkgConfig::ZMQ)

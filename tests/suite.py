@@ -21,6 +21,7 @@ class Suite:
     def __init__(self):
         self.passed = self.failed = 0
         self.failures = []
+        self.builds = {}
         self.began = time.monotonic()
 
     def say(self, text):
@@ -50,9 +51,12 @@ def build_dir(preset):
 
 
 def build(suite, preset):
-    """Configure and build a preset; a failed build is a failed test."""
-    return (suite.check(f"configure {preset}", "cmake", "--preset", preset)
+    """Configure and build a preset, once per run; a failed build is a failed test."""
+    if preset not in suite.builds:
+        suite.builds[preset] = (
+            suite.check(f"configure {preset}", "cmake", "--preset", preset)
             and suite.check(f"build {preset}", "cmake", "--build", build_dir(preset), "-j", JOBS))
+    return suite.builds[preset]
 
 
 def find_program(preset, program):
@@ -64,12 +68,12 @@ def find_program(preset, program):
 
 
 def built(suite, preset, program):
-    """Path of a program, built now if it is missing; None when that fails."""
+    """Path of an up-to-date program; None when it cannot be had."""
+    if not build(suite, preset):
+        return None
     path = find_program(preset, program)
-    if path is None and build(suite, preset):
-        path = find_program(preset, program)
-        if path is None:
-            suite.count(0, 1, f"{preset}: {program} is there")
+    if path is None:
+        suite.count(0, 1, f"{preset}: {program} is there")
     return path
 
 
@@ -99,16 +103,34 @@ def part_build(suite):
 
 def part_style(suite):
     """formatting as .clang-format has it"""
-    if os.path.exists(build_dir("dev")) or build(suite, "dev"):
+    if build(suite, "dev"):
         suite.check("format", "cmake", "--build", build_dir("dev"), "--target", "format-check")
 
 
 def part_unit(suite):
-    """unit, simulator and process tests with sanitizers; unit tests again as released"""
+    """unit tests and a few simulator seeds with sanitizers; unit tests again as released"""
     if built(suite, "dev", "mhad"):
-        ctest(suite, "dev")
+        ctest(suite, "dev", "-E", "^(sim-planted|fuzz|proc)")
     if built(suite, "release", "mhad"):
-        ctest(suite, "release", "-j", JOBS, "-E", "^(proc|sim|lab|fuzz)")
+        ctest(suite, "release", "-j", JOBS, "-E", "^(sim|fuzz|proc)")
+
+
+def part_proc(suite):
+    """the processes: rights, restarts, the database engine, with sanitizers"""
+    if built(suite, "dev", "mhad"):
+        ctest(suite, "dev", "-R", "^proc")
+
+
+def part_fuzz(suite):
+    """what comes from outside, byte by byte: the corpus and mutations of it, with sanitizers"""
+    if built(suite, "dev", "mhad"):
+        ctest(suite, "dev", "-j", JOBS, "-R", "^fuzz")
+
+
+def part_planted(suite):
+    """bugs planted into the protocol: the simulator must catch each of them"""
+    if built(suite, "release", "sim-planted"):
+        ctest(suite, "release", "-j", JOBS, "-R", "^sim-planted")
 
 
 def part_sim(suite):
@@ -160,8 +182,9 @@ def part_scenarios(suite):
                 os.path.join(build_dir("release"), "scenarios.json"))
 
 
-PARTS = {"build": part_build, "style": part_style, "unit": part_unit, "sim": part_sim,
-         "lab": part_lab, "scenarios": part_scenarios}
+PARTS = {"build": part_build, "style": part_style, "unit": part_unit, "proc": part_proc,
+         "fuzz": part_fuzz, "planted": part_planted, "sim": part_sim, "lab": part_lab,
+         "scenarios": part_scenarios}
 
 
 def main():

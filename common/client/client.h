@@ -9,7 +9,7 @@
 #include "client.pb-c.h"
 
 #define CLIENT_VERSION       1
-#define CLIENT_REPLY_MAX     (1024 * 1024)
+#define CLIENT_REPLY_MAX     (INT64_C(1024) * 1024)
 #define CLIENT_ENDPOINT_SIZE 192
 
 struct client;

@@ -362,16 +362,27 @@ static void since(uint64_t *start_ns, bool condition, uint64_t now_ns)
 		*start_ns = now_ns;
 }
 
-/* The node left the recorded lineage: only its data can tell, so only a standby at rest does. */
-static bool left_lineage(const struct agent *agent)
+/*
+ * Whether the node left the recorded lineage only its data can tell, so only a standby that
+ * receives nothing does; its database may have followed further than this node's log knows yet.
+ */
+static void judge_lineage(struct agent *agent)
 {
 	struct lineage_match match;
 
 	if (agent->self.db != DB_STANDBY || agent_is_primary(agent) || !agent->cluster.opened ||
 	    agent->cluster.primary == NODE_NONE || agent_promise(agent) > agent->cluster.epoch)
-		return false;
+		return;
 	match = lineage_compare(&agent->cluster, &agent->self.position);
-	return match.known && (match.diverged || match.clash);
+	if (!match.known)
+		return;
+	if ((match.diverged || match.clash) && !agent->self.receiving)
+		agent->rebuild_wanted = true;
+	/* Who streams the recorded timeline can be followed with, whatever was thought before. */
+	if (!match.diverged && !match.clash && agent->self.receiving) {
+		agent->rebuild_wanted = false;
+		agent->rebuild_clone = false;
+	}
 }
 
 /* How long things have been as they are. */
@@ -391,8 +402,7 @@ static void track(struct agent *agent)
 		      agent->configured.known && agent->configured.upstream != NODE_NONE &&
 		      agent_primary_serves(agent),
 	      now);
-	if (left_lineage(agent))
-		agent->rebuild_wanted = true;
+	judge_lineage(agent);
 	if (agent->stalled_ns != 0 && now - agent->stalled_ns > patience) {
 		agent->rebuild_wanted = true;
 		agent->rebuild_clone = true;
@@ -401,6 +411,12 @@ static void track(struct agent *agent)
 		agent->rebuild_clone = true;
 	if (agent->asked.epoch != 0 && agent->asked.epoch <= agent->cluster.epoch)
 		memset(&agent->asked, 0, sizeof(agent->asked));
+	/* Answered as the running primary that it is no more: it is measured again. */
+	if (agent->asked_complete && agent->asked_facts.db == DB_PRIMARY &&
+	    (self->db != DB_PRIMARY || !agent_is_primary(agent))) {
+		agent->asked_complete = false;
+		agent->asked_replied = false;
+	}
 	if (!agent->raft.leader) {
 		agent->proposing = false;
 		agent->transferring = false;

@@ -33,6 +33,11 @@ struct agent_config {
 struct raft_view {
 	bool leader; /* this member leads `term` */
 	bool ready;  /* leader, and an entry of its own term is committed and applied */
+	/*
+	 * Since this process started, everything has been applied that was committed when a leader
+	 * was first heard, or elected here: the replicated state is no memory of long ago.
+	 */
+	bool current;
 	uint64_t term;
 	node_id leader_id;       /* NODE_NONE: not known */
 	uint64_t lease_until_ns; /* 0: no lease. Only ever set on the leader */

@@ -345,7 +345,8 @@ static bool handover_safe(const struct agent *agent)
 		return false;
 	if (!agent_is_data(agent) || agent->granted_epoch == 0)
 		return true;
-	if (agent_fenced(agent, agent->granted_epoch) ||
+	/* A close of the granted epoch itself may be older than the grant. */
+	if (agent_fenced(agent, agent->granted_epoch + 1) ||
 	    (agent->fence_known && agent->fence == FENCE_NONE && agent->self.db == DB_STANDBY))
 		return true;
 	return agent->fence_kernel && agent->now_ns > agent->granted_until_ns;
@@ -586,7 +587,10 @@ static void enter(struct agent *agent, struct effects *effects, uint8_t phase, c
 
 void agent_lead(struct agent *agent, struct effects *effects)
 {
-	if (!agent->raft.leader || !agent->raft.ready) {
+	/* Who was asked by the leader of a later term leads no more, though Raft has not said so. */
+	bool deposed = agent->asked.epoch != 0 && agent->asked.term > agent->raft.term;
+
+	if (!agent->raft.leader || !agent->raft.ready || deposed) {
 		agent->led_ns = 0;
 		agent->transfers = 0;
 		if (agent->phase != PHASE_FOLLOWING)

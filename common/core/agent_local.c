@@ -46,7 +46,8 @@ bool agent_give(struct agent *agent, struct effects *effects, const struct order
 		if (agent->now_ns < pending->deadline_ns &&
 		    (same || order->kind != ORDER_DB_KILL || pending->kind == ORDER_DB_KILL))
 			return false;
-	} else if (agent->now_ns < pending->retry_ns && (same || pending->failures > 0)) {
+	} else if (agent->now_ns < pending->retry_ns &&
+		   (same || (pending->failures > 0 && pending->kind == order->kind))) {
 		return false;
 	}
 	if (!same || pending->id == 0) {
@@ -237,8 +238,11 @@ static uint8_t plan_primary(const struct agent *agent, struct order *order)
 	    agent->self.promise < agent->asked.epoch &&
 	    !(agent->configured.known && agent->configured.promise >= agent->asked.epoch))
 		return ORDER_DB_CONFIGURE;
+	/* Written before the promotion; given again only if nobody knows that it was. */
 	if (!agent->cluster.opened && !survey_pending(agent) &&
-	    !sync_rule_equal(agent->self.rule, agent->cluster.record)) {
+	    !sync_rule_equal(agent->self.rule, agent->cluster.record) &&
+	    !(agent->configured.known &&
+	      sync_rule_equal(agent->configured.rule, agent->cluster.record))) {
 		order->rule = agent->cluster.record;
 		return ORDER_DB_CONFIGURE;
 	}
@@ -291,6 +295,29 @@ static void plan_dbctl(struct agent *agent, struct effects *effects)
 	default:
 		break;
 	}
+	if (order.kind != ORDER_NONE)
+		(void)agent_give(agent, effects, &order);
+}
+
+/*
+ * Nobody has told this agent what the cluster's state is by now. What runs goes on, under the
+ * fence as it is; without a kernel fence it may not go on for long.
+ */
+static void plan_unknown(struct agent *agent, struct effects *effects)
+{
+	struct order order = {
+		.epoch = agent_token(agent),
+		.promise = agent_token(agent),
+		.rule = closed_rule(agent),
+	};
+
+	if (!agent->self_known || agent->leaving)
+		return;
+	if (agent->self.db == DB_DOWN)
+		order.kind = ORDER_DB_START;
+	else if (agent->self.db == DB_PRIMARY && agent->fence_known && !agent->fence_kernel &&
+		 agent->now_ns - agent->started_ns > agent->config.election_ns)
+		order.kind = ORDER_DB_KILL;
 	if (order.kind != ORDER_NONE)
 		(void)agent_give(agent, effects, &order);
 }
@@ -364,6 +391,10 @@ void agent_local(struct agent *agent, struct effects *effects)
 {
 	if (!agent_is_data(agent))
 		return;
+	if (!agent->raft.current) {
+		plan_unknown(agent, effects);
+		return;
+	}
 	plan_vip(agent, effects);
 	plan_dbctl(agent, effects);
 	plan_dbmon(agent, effects);

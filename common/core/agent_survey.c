@@ -102,11 +102,13 @@ static struct candidate candidate_of(const struct agent *agent, node_id id)
 {
 	const struct facts *facts = &agent->answers[id].facts;
 	const struct node *node = cluster_node(&agent->cluster, id);
+	const struct facts *present = agent_facts(agent, id, agent->config.election_ns);
 	struct candidate candidate = {
 		.node = id,
 		.db = facts->db,
 		.priority = node == NULL ? 0 : node->priority,
-		.excluded = facts->excluded,
+		/* Positions stay as they were answered; what stands against a node may end. */
+		.excluded = present == NULL ? facts->excluded : present->excluded,
 		.position = facts->position,
 		.match = lineage_compare(&agent->cluster, &facts->position),
 	};

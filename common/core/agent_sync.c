@@ -133,8 +133,8 @@ static bool rule_certain(struct agent *agent, struct effects *effects)
 {
 	const struct pending_order *pending = &agent->pending[EXECUTOR_DBCTL];
 	const struct configured *configured = &agent->configured;
-	bool ordered = pending->kind == ORDER_DB_CONFIGURE &&
-		       (pending->id != 0 || pending->failures > 0);
+	bool ordered =
+		pending->kind == ORDER_DB_CONFIGURE && (pending->id != 0 || pending->failures > 0);
 	struct order order = {
 		.kind = ORDER_DB_CONFIGURE,
 		.epoch = agent_token(agent),

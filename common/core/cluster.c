@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "core/syncset.h"
+
 const struct node *cluster_node(const struct cluster *cluster, node_id id)
 {
 	for (unsigned i = 0; i < cluster->node_total; i++)
@@ -96,14 +98,60 @@ static void push_decision(struct cluster *cluster, const struct decision *decisi
 	cluster->decisions[cluster->decision_count++] = *decision;
 }
 
+/* Take row `at` out; the order of the others stays. */
+static void drop_earlier(struct cluster *cluster, unsigned at)
+{
+	memmove(&cluster->earlier[at], &cluster->earlier[at + 1],
+		(cluster->earlier_count - at - 1) * sizeof(cluster->earlier[0]));
+	cluster->earlier_count--;
+}
+
+/*
+ * Two promises as one that needs no fewer answers than either: who misses fewer than the smaller
+ * need of all members misses fewer than each need of its own. The primaries' word is given up,
+ * unless it is the same one.
+ */
+static bool merge_earlier(struct cluster *cluster, unsigned into, unsigned from)
+{
+	struct earlier_record *a = &cluster->earlier[into];
+	const struct earlier_record *b = &cluster->earlier[from];
+	node_id primary = a->primary == b->primary ? a->primary : NODE_NONE;
+
+	if ((a->record.need == 0 || b->record.need == 0) && primary == NODE_NONE)
+		return false;
+	a->record.members |= b->record.members;
+	if (b->record.need < a->record.need)
+		a->record.need = b->record.need;
+	a->primary = primary;
+	a->epoch = b->epoch;
+	drop_earlier(cluster, from);
+	return true;
+}
+
+/* Room for one more: promises alike first, then the oldest that can be merged. */
+static bool shrink_earlier(struct cluster *cluster)
+{
+	for (unsigned i = 0; i < cluster->earlier_count; i++)
+		for (unsigned j = i + 1; j < cluster->earlier_count; j++)
+			if (sync_rule_equal(cluster->earlier[i].record,
+					    cluster->earlier[j].record) &&
+			    merge_earlier(cluster, i, j))
+				return true;
+	for (unsigned i = 0; i + 1 < cluster->earlier_count; i++)
+		if (merge_earlier(cluster, i, i + 1))
+			return true;
+	return false;
+}
+
 /* What the epoch that ends promised stays owed until the next one is settled. */
 static bool push_earlier(struct cluster *cluster)
 {
 	struct earlier_record *row;
 
-	if (!cluster->opened)
+	/* More than there are must flush: nothing was acknowledged, so nothing is owed. */
+	if (!cluster->opened || cluster->record.need > node_count(cluster->record.members))
 		return true;
-	if (cluster->earlier_count == EARLIER_MAX)
+	if (cluster->earlier_count == EARLIER_MAX && !shrink_earlier(cluster))
 		return false;
 	row = &cluster->earlier[cluster->earlier_count++];
 	row->epoch = cluster->epoch;

@@ -252,8 +252,8 @@ static int spawn(pid_t *pid, const struct child_spec *spec, const struct plumbin
 	memcpy(&argv, &spec->argv, sizeof(argv));
 	if (add_actions(&actions, spec, pipes) != 0 || add_attributes(&attributes) != 0)
 		rc = err_set(why, ERR_NO_MEMORY, "prepare %s: out of memory", spec->argv[0]);
-	else if ((rc = posix_spawn(pid, spec->argv[0], &actions, &attributes, argv,
-				   ENVIRONMENT)) != 0)
+	else if ((rc = posix_spawn(pid, spec->argv[0], &actions, &attributes, argv, ENVIRONMENT)) !=
+		 0)
 		rc = err_set_errno(why, rc == ENOENT ? ERR_NOT_FOUND : ERR_IO, rc, "run %s",
 				   spec->argv[0]);
 	posix_spawnattr_destroy(&attributes);

@@ -23,9 +23,9 @@ struct child_events {
 
 struct child_spec {
 	const char *const *argv; /* argv[0] is the absolute path; ends in NULL */
-	const char *directory;	 /* its working directory; NULL: / */
-	const char *input;	 /* its standard input; NULL: none. At most 60 kB */
-	const char *log;	 /* file for its output, emptied first; NULL: lines are told */
+	const char *directory;   /* its working directory; NULL: / */
+	const char *input;       /* its standard input; NULL: none. At most 60 kB */
+	const char *log;         /* file for its output, emptied first; NULL: lines are told */
 };
 
 /* `events` and `arg` must outlive the child, or child_forget(). */

@@ -43,7 +43,7 @@ struct engine_result {
 struct engine_view {
 	struct facts facts;
 	char detail[ENGINE_TEXT_SIZE]; /* for people: why `db` is what it is */
-	pid_t postmaster;	       /* 0: none known */
+	pid_t postmaster;              /* 0: none known */
 	uint64_t probes;
 	uint64_t probe_failures;
 	uint64_t last_probe_us; /* connect and answer of the last probe on a new connection */
@@ -52,10 +52,10 @@ struct engine_view {
 
 /* What the control is doing to the data directory. */
 struct engine_work {
-	uint8_t job;	   /* enum db_job */
+	uint8_t job;       /* enum db_job */
 	uint8_t directory; /* enum engine_directory */
-	uint64_t done;	   /* bytes */
-	uint64_t total;	   /* bytes; 0: not known */
+	uint64_t done;     /* bytes */
+	uint64_t total;    /* bytes; 0: not known */
 	uint64_t started_ns;
 	pid_t postmaster; /* 0: none */
 	char text[ENGINE_TEXT_SIZE];
@@ -96,7 +96,8 @@ struct engine_control_events {
 };
 
 struct engine_control_ops {
-	/* `secret`: the replication password, copied. `conf` and `events` are borrowed until close. */
+	/* `secret`: the replication password, copied. `conf` and `events` are borrowed until close.
+	 */
 	int (*open)(struct engine_control **control, uv_loop_t *loop, const struct conf *conf,
 		    const char *secret, const struct engine_control_events *events, void *arg,
 		    struct err *why);

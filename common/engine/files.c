@@ -177,8 +177,7 @@ int file_remove(const char *dir, const char *name, struct err *why)
 	if ((rc = join(path, dir, name, "", why)) < 0)
 		return rc;
 	if (unlink(path) < 0)
-		return errno == ENOENT ? 0
-				       : err_set_errno(why, ERR_IO, errno, "remove %s", path);
+		return errno == ENOENT ? 0 : err_set_errno(why, ERR_IO, errno, "remove %s", path);
 	return directory_sync(dir, why);
 }
 

@@ -1,4 +1,5 @@
-/* Files that must be there after a power cut, and directory trees. All of it may block on a disk. */
+/* Files that must be there after a power cut, and directory trees. All of it may block on a disk.
+ */
 #ifndef MHA_ENGINE_FILES_H
 #define MHA_ENGINE_FILES_H
 

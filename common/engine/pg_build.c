@@ -1,4 +1,5 @@
-/* INITDB, REWIND and CLONE: the jobs that make or replace the data. None leaves a server running. */
+/* INITDB, REWIND and CLONE: the jobs that make or replace the data. None leaves a server running.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,7 @@
 #include "engine/pg_parse.h"
 
 /* Diverged WAL is kept for people: so many sets, and so much of each. */
-#define DIVERGED_KEEP	   3
+#define DIVERGED_KEEP      3
 #define DIVERGED_BYTES_MAX (UINT64_C(1) << 30)
 
 static int end_server(struct pg_job *job, struct err *why)
@@ -428,8 +429,7 @@ static int swap(const struct pg_paths *paths, struct err *why)
 	} else if (renameat2(AT_FDCWD, paths->clone, AT_FDCWD, paths->data, RENAME_EXCHANGE) == 0) {
 		if (rename(paths->clone, paths->old) == 0)
 			return 0;
-	} else if (rename(paths->data, paths->old) == 0 &&
-		   rename(paths->clone, paths->data) == 0) {
+	} else if (rename(paths->data, paths->old) == 0 && rename(paths->clone, paths->data) == 0) {
 		return 0;
 	}
 	return err_set_errno(why, ERR_IO, errno, "put %s in the place of %s", paths->clone,
@@ -472,9 +472,8 @@ void rewind_failed(struct pg_job *job)
 }
 
 static const job_step INITDB_STEPS[] = {
-	initdb_check,	 initdb_prepare, initdb_run,	   initdb_configure,
-	initdb_serve,	 initdb_database, initdb_roles, initdb_bootstrap,
-	initdb_end,	 initdb_finish,	 fresh,	   NULL,
+	initdb_check, initdb_prepare,   initdb_run, initdb_configure, initdb_serve, initdb_database,
+	initdb_roles, initdb_bootstrap, initdb_end, initdb_finish,    fresh,        NULL,
 };
 static const job_step REWIND_STEPS[] = {
 	rewind_check, end_server, rewind_prepare, rewind_run, rewind_finish, fresh, NULL,

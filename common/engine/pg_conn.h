@@ -20,8 +20,8 @@ enum pg_answer {
 };
 
 /* `results`: one per statement of a query, freed after the call; none for a connect. */
-typedef void (*pg_done)(void *arg, enum pg_answer answer, PGresult *const results[],
-			unsigned count, const char *text);
+typedef void (*pg_done)(void *arg, enum pg_answer answer, PGresult *const results[], unsigned count,
+			const char *text);
 
 #define PG_RESULTS_MAX 4
 

@@ -15,7 +15,7 @@
 /* How often a job tells its progress. */
 #define TICK_MS 250
 /* An immediate stop that takes longer is not going to happen. */
-#define KILL_PATIENCE_MS 200
+#define KILL_PATIENCE_MS      200
 #define IMMEDIATE_PATIENCE_MS 2000
 /* After so many servers that gave up by themselves the directory counts as broken. */
 #define START_FAILURES_MAX 3
@@ -61,6 +61,7 @@ static void report(struct engine_control *control, const struct order *order, ui
 	if (control->closing)
 		return;
 	snprintf(result.text, sizeof(result.text), "%s", text);
+	control->last = result;
 	control->events->finished(control->arg, &result);
 }
 
@@ -433,6 +434,11 @@ static void take_order(struct engine_control *control, const struct order *order
 
 static void execute(struct engine_control *control, const struct order *order)
 {
+	/* The result was lost on its way: nobody wants a second clone for that. */
+	if (order->id != 0 && order->id == control->last.order_id) {
+		control->events->finished(control->arg, &control->last);
+		return;
+	}
 	take_order(control, order);
 }
 

@@ -22,8 +22,8 @@ typedef int (*job_step)(struct pg_job *job, struct err *why);
 
 struct job_plan {
 	const char *name;
-	uint8_t job;	   /* enum db_job that others see; JOB_NONE: none */
-	bool interruptible; /* a STOP or KILL ends it */
+	uint8_t job;           /* enum db_job that others see; JOB_NONE: none */
+	bool interruptible;    /* a STOP or KILL ends it */
 	const job_step *steps; /* ends in NULL */
 };
 
@@ -42,16 +42,16 @@ struct pg_job {
 	/* The child of the present step, and what it said. */
 	struct child *child;
 	struct pg_ending *ending;
-	struct err failed;    /* INITDB: why it failed, until the private server has ended */
+	struct err failed;    /* why it failed, until the server that it started has ended */
 	struct child *server; /* INITDB: the private server of the new cluster */
 	const char *wait_dir; /* a server of this directory is starting; NULL: nobody waits */
-	uint64_t moved_ns; /* when progress was last seen */
+	uint64_t moved_ns;    /* when progress was last seen */
 	uint64_t progress;
 	char last_line[CHILD_LINE_SIZE];
-	bool touched;	  /* REWIND: pg_rewind has begun to change the target */
+	bool touched;      /* REWIND: pg_rewind has begun to change the target */
 	bool same_history; /* REWIND: pg_rewind saw nothing to do, for the wrong reason */
-	bool done;	   /* the goal was reached before the plan's end */
-	bool was_running; /* the server ran when the job began */
+	bool done;         /* the goal was reached before the plan's end */
+	bool was_running;  /* the server ran when the job began */
 };
 
 struct engine_control {
@@ -62,17 +62,18 @@ struct engine_control {
 	struct pg_paths paths;
 	char secret[PG_SECRET_SIZE];
 	struct engine_work work;
-	struct pg_job *job;	/* NULL: none */
-	struct pg_job *leaving; /* cancelled, its thread or child not ended yet */
-	struct order next;	/* waits for `leaving`; ORDER_NONE: nothing */
+	struct pg_job *job;        /* NULL: none */
+	struct pg_job *leaving;    /* cancelled, its thread or child not ended yet */
+	struct engine_result last; /* given again when its order comes again */
+	struct order next;         /* waits for `leaving`; ORDER_NONE: nothing */
 	/* the lane that ends the server */
 	struct pg_ending *ending;
 	struct order ending_order;
 	/* the postmaster, by pidfd */
 	int postmaster_fd;
 	uv_poll_t *postmaster_poll;
-	uv_timer_t *tick; /* while a job runs */
-	uv_fs_event_t *pidfile; /* while a start waits */
+	uv_timer_t *tick;        /* while a job runs */
+	uv_fs_event_t *pidfile;  /* while a start waits */
 	unsigned start_failures; /* servers that gave up before they answered, in a row */
 	bool closing;
 };

@@ -78,8 +78,7 @@ static void finish(struct pg_ending *ending, int rc, const struct err *why)
 	void *arg = ending->arg;
 
 	if (ending->killed > 0)
-		log_event(LOG_NOTICE, "database.killed", "processes=%u by SIGKILL",
-			  ending->killed);
+		log_event(LOG_NOTICE, "database.killed", "processes=%u by SIGKILL", ending->killed);
 	pg_ending_cancel(ending);
 	done(arg, rc, why);
 }

@@ -12,6 +12,7 @@
 static const struct {
 	const char *name, *value;
 } DEFAULTS[] = {
+	{"recovery_init_sync_method", "syncfs"},
 	{"max_connections", "200"},
 	{"max_wal_senders", "20"},
 	{"max_replication_slots", "20"},
@@ -44,7 +45,8 @@ static const struct {
 	{"recovery_target_timeline", "latest"},
 	/* What a crash leaves behind is the agent's to judge, not the server's. */
 	{"restart_after_crash", "off"},
-	/* A standby that finds no upstream looks again soon; pointing it at one wakes it at once. */
+	/* A standby that finds no upstream looks again soon; pointing it at one wakes it at once.
+	 */
 	{"wal_retrieve_retry_interval", "100ms"},
 	{"restore_command", ""},
 	{"primary_slot_name", ""},
@@ -54,8 +56,14 @@ static const struct {
 
 /* Names in postgresql.auto.conf (ALTER SYSTEM) that would override ours. */
 static const char *const AUTO_OWNED[] = {
-	"primary_conninfo", "synchronous_standby_names", "port", "unix_socket_directories",
-	"mha4rdb.",	    "recovery_",		 "hba_file", "ident_file",
+	"primary_conninfo",
+	"synchronous_standby_names",
+	"port",
+	"unix_socket_directories",
+	"mha4rdb.",
+	"recovery_",
+	"hba_file",
+	"ident_file",
 };
 
 /* 'text' as the server's configuration reader takes it. */
@@ -236,8 +244,7 @@ void pg_files_roles(FILE *to, const struct conf *conf, const char *password)
 	/* REPLICATION: the exact end of the WAL and the timeline history are asked for that way. */
 	fprintf(to, "CREATE ROLE %s LOGIN REPLICATION CONNECTION LIMIT 16;\n", monitor);
 	fprintf(to, "GRANT pg_monitor, pg_checkpoint TO %s;\n", monitor);
-	fprintf(to,
-		"GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) TO %s;\n",
+	fprintf(to, "GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) TO %s;\n",
 		monitor);
 }
 

@@ -23,7 +23,8 @@ struct pg_settings {
 	uint64_t rule_written;
 };
 
-/* mha4rdb.conf. ERR_NOT_FOUND: the upstream is no data node. The stream's errors are the caller's. */
+/* mha4rdb.conf. ERR_NOT_FOUND: the upstream is no data node. The stream's errors are the caller's.
+ */
 MUST_CHECK int pg_files_settings(FILE *to, const struct pg_settings *settings, struct err *why);
 /* pg_hba.conf: the agent's own lines, then those of the configuration. */
 void pg_files_hba(FILE *to, const struct conf *conf);

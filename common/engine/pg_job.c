@@ -73,8 +73,7 @@ static void on_ended(void *arg, const struct process_end *end)
 	job->child = NULL;
 	forget_child(job);
 	if (end->by_signal)
-		rc = err_set(&why, ERR_IO, "ended by signal %d: %.200s", end->code,
-			     job->last_line);
+		rc = err_set(&why, ERR_IO, "ended by signal %d: %.200s", end->code, job->last_line);
 	else if (end->code != 0)
 		rc = err_set(&why, ERR_IO, "exit status %d: %.200s", end->code, job->last_line);
 	job_continue(job, rc, &why);
@@ -103,6 +102,12 @@ static void on_server_ended(void *arg, int rc, const struct err *why)
 	struct pg_job *job = arg;
 
 	job->ending = NULL;
+	if (rc == 0 && job->failed.code < 0) {
+		const struct err failed = job->failed;
+
+		job_continue(job, failed.code, &failed);
+		return;
+	}
 	job_continue(job, rc, why);
 }
 

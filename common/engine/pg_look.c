@@ -106,14 +106,16 @@ static int parse_senders(struct pg_look *look, const PGresult *result, struct er
 		sender->pid = (int)pid;
 		sender->node = pg_parse_member(cell(result, row, SENDER_NAME));
 		sender->streaming = strcmp(cell(result, row, SENDER_STATE), "streaming") == 0;
+		/* The others have just connected, or copy the files. */
+		sender->active = strcmp(cell(result, row, SENDER_STATE), "startup") != 0 &&
+				 strcmp(cell(result, row, SENDER_STATE), "backup") != 0;
 		sender->idle = strcmp(cell(result, row, SENDER_WAIT), "WalSenderMain") == 0;
 		look->sender_count++;
 	}
 	return 0;
 }
 
-int pg_look_parse(struct pg_look *look, PGresult *const results[], unsigned count,
-		  struct err *why)
+int pg_look_parse(struct pg_look *look, PGresult *const results[], unsigned count, struct err *why)
 {
 	int rc;
 
@@ -133,9 +135,8 @@ int pg_look_identify(struct pg_look *look, const PGresult *result, struct err *w
 	uint64_t timeline;
 
 	if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
-	    !cell_number(result, 0, 0, &look->system_id) ||
-	    !cell_number(result, 0, 1, &timeline) || timeline == 0 || timeline > UINT32_MAX ||
-	    !cell_lsn(result, 0, 2, &look->position))
+	    !cell_number(result, 0, 0, &look->system_id) || !cell_number(result, 0, 1, &timeline) ||
+	    timeline == 0 || timeline > UINT32_MAX || !cell_lsn(result, 0, 2, &look->position))
 		return err_set(why, ERR_CORRUPT, "IDENTIFY_SYSTEM has an unexpected answer");
 	look->timeline = (uint32_t)timeline;
 	return 0;

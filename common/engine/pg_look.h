@@ -13,7 +13,9 @@ struct pg_sender {
 	int pid;
 	node_id node; /* NODE_NONE: no member's receiver */
 	bool streaming;
-	bool idle; /* it waits in its main loop: it reads a new configuration before anything else */
+	bool active; /* it sends WAL and takes answers */
+	bool idle;   /* it waits in its main loop: it reads a new configuration before anything else
+		      */
 	wal_lsn flushed;
 	wal_lsn replayed;
 };
@@ -30,7 +32,7 @@ struct pg_look {
 	 * reads the configuration before it does anything else.
 	 */
 	bool exhausted;
-	bool upstream_empty; /* the configuration names nothing to take WAL from */
+	bool upstream_empty;    /* the configuration names nothing to take WAL from */
 	char host[64], port[8]; /* upstream of the receiver; empty: it does not stream */
 	uint64_t promise, epoch;
 	uint64_t written;      /* stamp of the configuration file that this look ran under */
@@ -76,14 +78,14 @@ MUST_CHECK int pg_look_identify(struct pg_look *look, const PGresult *result, st
 /* What is known of the server's processes and answers, for the choice of enum db_state. */
 struct pg_signs {
 	uint8_t directory; /* enum engine_directory */
-	bool process;	   /* the postmaster is alive */
+	bool process;      /* the postmaster is alive */
 	bool process_seen; /* there was one */
-	bool looked;	   /* the last look was answered */
+	bool looked;       /* the last look was answered */
 	bool recovery;
-	bool new_hung;	 /* a new connection got no answer in time */
-	bool old_hung;	 /* a query on an old one got none, and no new one did since */
+	bool new_hung;   /* a new connection got no answer in time */
+	bool old_hung;   /* a query on an old one got none, and no new one did since */
 	bool flush_hung; /* a commit was not flushed in time */
-	bool denied;	 /* it answers, but refuses the monitor's role */
+	bool denied;     /* it answers, but refuses the monitor's role */
 };
 
 /* enum db_state; `detail` is static. */

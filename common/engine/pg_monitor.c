@@ -18,13 +18,21 @@
 #include "os/process.h"
 
 #define NS_PER_MS UINT64_C(1000000)
-/* How soon to look again while something is expected, and while a server is starting. */
-#define LOOK_BUSY_MS	 2
-#define LOOK_STARTING_MS 10
-/* The proof of a rule takes a few ms; until then a primary is not told about, but not for longer. */
+/*
+ * How soon to look again while something is expected, and while a server is starting (dbctl tells
+ * when it is up; every refused look is a line in the server's log).
+ */
+#define LOOK_BUSY_MS     2
+#define LOOK_STARTING_MS 50
+/* The proof of a rule takes a few ms; until then a primary is not told about, but not for longer.
+ */
 #define SETTLE_NS (200 * NS_PER_MS)
 /* A disk under a checkpoint is slow without being dead. */
 #define FLUSH_PATIENCE 3
+/* A server in recovery may be slow to refuse connections; killing it would begin it all again. */
+#define STARTING_PATIENCE 5
+/* A backend of ours that somebody ended is no sign of a server that does not answer. */
+#define LOOK_FAILURES_MAX 3
 
 static void next_look(struct engine_monitor *monitor);
 static void begin_fresh(struct engine_monitor *monitor);
@@ -65,11 +73,12 @@ static void forget_server(struct engine_monitor *monitor)
 	pg_conn_close(&monitor->work);
 	monitor->prepared = monitor->looking = monitor->look_soon = false;
 	monitor->history_timeline = 0;
-	monitor->exhausted_once = false;
+	monitor->exhausted_once = monitor->primary_seen = false;
 	monitor->written_seen = monitor->written_asked = monitor->written_spread = 0;
 	monitor->rule = (struct pg_rule_proof){.in_force = false};
 	monitor->flush_at_ns = 0;
 	monitor->settle_ns = 0;
+	monitor->fresh_timeouts = monitor->look_failures = 0;
 	monitor->signs.looked = monitor->signs.recovery = monitor->signs.denied = false;
 	monitor->signs.new_hung = monitor->signs.old_hung = monitor->signs.flush_hung = false;
 }
@@ -128,10 +137,12 @@ void monitor_open_conn(struct engine_monitor *monitor, struct pg_conn *conn, uin
 	const bool repl = conn == &monitor->repl;
 	const bool flush = conn == &monitor->flush;
 	char port[24];
-	const char *const keywords[] = {"host",		    "port",    "user",
-					"dbname",	    "options", "application_name",
-					"sslmode",	    "passfile", "gssencmode",
-					repl ? "replication" : NULL, NULL};
+	const char *const keywords[] = {"host",       "port",
+					"user",       "dbname",
+					"options",    "application_name",
+					"sslmode",    "passfile",
+					"gssencmode", repl ? "replication" : NULL,
+					NULL};
 	const char *const values[] = {
 		conf->pg_socket_dir,
 		port,
@@ -153,23 +164,41 @@ void monitor_open_conn(struct engine_monitor *monitor, struct pg_conn *conn, uin
 	watch_process(monitor, pg_conn_server(conn));
 }
 
-/* A look did not come to its end: what is known is not what is. */
-static void look_failed(struct engine_monitor *monitor, enum pg_answer answer, const char *text)
+static void look_unanswered(struct engine_monitor *monitor, enum pg_answer answer)
 {
 	struct pg_signs *signs = &monitor->signs;
 
+	switch (answer) {
+	case PG_TIMEOUT:
+		/* One backend that hangs is not a server that hangs: new ones are asked, too. */
+		if (monitor->fresh_ok_begun_ns < monitor->look_begun_ns)
+			signs->old_hung = signs->looked;
+		break;
+	case PG_FULL:
+		signs->old_hung = false;
+		break; /* it answers everybody who is connected */
+	case PG_LOST:
+	case PG_DENIED:
+		signs->old_hung = false;
+		if (++monitor->look_failures < LOOK_FAILURES_MAX && signs->looked)
+			monitor->look_soon = true;
+		else
+			signs->looked = false;
+		signs->denied = answer == PG_DENIED;
+		break;
+	default:
+		signs->old_hung = signs->looked = signs->denied = false;
+		break;
+	}
+}
+
+/* A look did not come to its end. */
+static void look_failed(struct engine_monitor *monitor, enum pg_answer answer, const char *text)
+{
 	monitor->looking = false;
 	monitor->prepared = false;
 	monitor->view.probe_failures++;
-	signs->denied = answer == PG_DENIED;
-	if (answer == PG_TIMEOUT) {
-		/* One backend that hangs is not a server that hangs: new ones are asked, too. */
-		if (monitor->fresh_ok_begun_ns < monitor->look_begun_ns)
-			signs->old_hung = true;
-	} else {
-		signs->old_hung = false;
-		signs->looked = false;
-	}
+	look_unanswered(monitor, answer);
 	if (answer == PG_DENIED)
 		log_event(LOG_WARNING, "dbmon.denied", "%.200s", text);
 	pg_conn_close(&monitor->main);
@@ -186,6 +215,7 @@ static void look_complete(struct engine_monitor *monitor)
 	monitor->looking = false;
 	if (look->exhausted || look->received != 0)
 		monitor->exhausted_once = true;
+	monitor->primary_seen = !look->recovery && look->timeline != 0;
 	rule_looked(monitor);
 	order_looked(monitor);
 	monitor_view(monitor, false);
@@ -211,8 +241,23 @@ static void on_history(void *arg, enum pg_answer answer, PGresult *const results
 	look_complete(monitor);
 }
 
-static void on_identify(void *arg, enum pg_answer answer, PGresult *const results[],
-			unsigned count, const char *text)
+/* Without a replication connection the end of a standby's WAL is not known exactly. */
+static void no_position(struct engine_monitor *monitor)
+{
+	struct pg_look *look = &monitor->look;
+
+	look->timeline = 0;
+	look->system_id = monitor->view.facts.system_id;
+	if (!look->recovery && monitor->primary_seen) {
+		/* A running primary stays on its timeline. */
+		look->timeline = monitor->history_timeline;
+		look->position = look->flushed;
+	}
+	look_complete(monitor);
+}
+
+static void on_identify(void *arg, enum pg_answer answer, PGresult *const results[], unsigned count,
+			const char *text)
 {
 	struct engine_monitor *monitor = arg;
 	struct pg_look *look = &monitor->look;
@@ -222,9 +267,10 @@ static void on_identify(void *arg, enum pg_answer answer, PGresult *const result
 	if (answer != PG_OK || count != 1 || pg_look_identify(look, results[0], &why) < 0) {
 		log_event(LOG_WARNING, "dbmon.identify", "%.200s",
 			  answer == PG_OK ? why.text : text);
-		look->timeline = 0;
+		no_position(monitor);
+		return;
 	}
-	if (look->timeline == 0 || look->timeline == monitor->history_timeline) {
+	if (look->timeline == monitor->history_timeline) {
 		look_complete(monitor);
 		return;
 	}
@@ -253,8 +299,7 @@ static void on_repl(void *arg, enum pg_answer answer, PGresult *const results[],
 		return;
 	}
 	log_event(LOG_WARNING, "dbmon.replication", "%.200s", text);
-	monitor->look.timeline = 0;
-	look_complete(monitor);
+	no_position(monitor);
 }
 
 static void on_look(void *arg, enum pg_answer answer, PGresult *const results[], unsigned count,
@@ -275,6 +320,7 @@ static void on_look(void *arg, enum pg_answer answer, PGresult *const results[],
 	monitor->signs.looked = true;
 	monitor->signs.recovery = monitor->look.recovery;
 	monitor->signs.old_hung = monitor->signs.denied = false;
+	monitor->look_failures = 0;
 	if (monitor->look.written != monitor->written_seen) {
 		monitor->written_seen = monitor->look.written;
 		begin_fresh(monitor);
@@ -294,8 +340,8 @@ static void send_look(struct engine_monitor *monitor)
 		      monitor);
 }
 
-static void on_prepared(void *arg, enum pg_answer answer, PGresult *const results[],
-			unsigned count, const char *text)
+static void on_prepared(void *arg, enum pg_answer answer, PGresult *const results[], unsigned count,
+			const char *text)
 {
 	struct engine_monitor *monitor = arg;
 
@@ -357,8 +403,8 @@ static uint64_t look_delay(const struct engine_monitor *monitor)
 
 	if (monitor->look_soon)
 		return 0;
-	if (signs->looked && (monitor->order.kind == ORDER_DB_POSITION ||
-			      monitor->order.kind == ORDER_DB_PROMOTE))
+	if (signs->looked &&
+	    (monitor->order.kind == ORDER_DB_POSITION || monitor->order.kind == ORDER_DB_PROMOTE))
 		return LOOK_BUSY_MS;
 	if (signs->looked && (monitor->written_spread != monitor->written_seen ||
 			      (!signs->recovery && !monitor->rule.in_force &&
@@ -392,17 +438,22 @@ static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[]
 	monitor->view.probes++;
 	if (answer == PG_TIMEOUT) {
 		monitor->view.probe_failures++;
-		signs->new_hung = signs->process;
+		monitor->fresh_timeouts++;
+		signs->new_hung = signs->process &&
+				  (signs->looked || monitor->fresh_timeouts >= STARTING_PATIENCE);
 	} else {
+		monitor->fresh_timeouts = 0;
 		signs->new_hung = false;
 	}
 	if (answer == PG_OK) {
 		monitor->fresh_ok_begun_ns = begun;
 		monitor->view.last_probe_us = (clock_boot_ns() - begun) / 1000;
-		if (monitor->written_spread != monitor->written_asked) {
-			monitor->written_spread = monitor->written_asked;
-			monitor_look(monitor);
-		}
+	}
+	/* A refusal proves as well that the postmaster has taken the connection. */
+	if ((answer == PG_OK || answer == PG_FULL || answer == PG_DENIED) &&
+	    monitor->written_spread != monitor->written_asked) {
+		monitor->written_spread = monitor->written_asked;
+		monitor_look(monitor);
 	}
 	pg_conn_close(&monitor->fresh);
 	if (monitor->written_asked != monitor->written_seen)
@@ -432,8 +483,7 @@ static void on_flushed(void *arg, enum pg_answer answer, PGresult *const results
 	UNUSED(text);
 	monitor->signs.flush_hung = answer == PG_TIMEOUT && is_primary(monitor);
 	if (answer == PG_OK)
-		monitor->view.last_flush_us =
-			(clock_boot_ns() - monitor->flush.begun_ns) / 1000;
+		monitor->view.last_flush_us = (clock_boot_ns() - monitor->flush.begun_ns) / 1000;
 	if (was_hung != monitor->signs.flush_hung)
 		monitor_view(monitor, true);
 }
@@ -447,9 +497,9 @@ static void on_flush_conn(void *arg, enum pg_answer answer, PGresult *const resu
 	UNUSED(count);
 	UNUSED(text);
 	if (answer == PG_OK)
-		pg_conn_query(&monitor->flush, "SELECT pg_logical_emit_message(true, 'mha4rdb', '')",
-			      FLUSH_PATIENCE * monitor->conf->monitor_timeout_ms, on_flushed,
-			      monitor);
+		pg_conn_query(
+			&monitor->flush, "SELECT pg_logical_emit_message(true, 'mha4rdb', '')",
+			FLUSH_PATIENCE * monitor->conf->monitor_timeout_ms, on_flushed, monitor);
 }
 
 static void probe_flush(struct engine_monitor *monitor)
@@ -481,6 +531,7 @@ static void on_fresh_timer(uv_timer_t *timer)
 	probe_flush(monitor);
 	/* A look may wait long for its answer; what is known is told all the same. */
 	monitor_view(monitor, false);
+	uv_timer_set_repeat(timer, monitor->conf->monitor_interval_ms);
 }
 
 /* What is told */
@@ -579,8 +630,7 @@ static void on_socket(uv_fs_event_t *event, const char *name, int events, int st
 		monitor_look(monitor);
 }
 
-static void tell(struct engine_monitor *monitor, enum engine_directory directory,
-		 pid_t postmaster)
+static void tell(struct engine_monitor *monitor, enum engine_directory directory, pid_t postmaster)
 {
 	monitor->signs.directory = (uint8_t)directory;
 	if (monitor->pidfd < 0)

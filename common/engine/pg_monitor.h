@@ -10,7 +10,7 @@
 struct pg_rule_proof {
 	uint64_t rule_written; /* the rule being proven; 0: none yet */
 	bool in_force;
-	bool barrier;	   /* a checkpoint is under way, as the proof of the switch from '' */
+	bool barrier;      /* a checkpoint is under way, as the proof of the switch from '' */
 	bool barrier_done; /* or was not needed */
 	bool was_empty;    /* the rule before let commits wait for nobody */
 	wal_lsn since;
@@ -39,14 +39,17 @@ struct engine_monitor {
 	uv_poll_t *pid_poll;
 
 	struct pg_signs signs;
-	bool prepared;	/* `main` knows its statements */
-	bool looking;	/* a look is under way */
-	bool look_soon; /* another was asked for meanwhile */
+	unsigned fresh_timeouts; /* in a row */
+	unsigned look_failures;  /* in a row, of an answering server */
+	bool prepared;           /* `main` knows its statements */
+	bool looking;            /* a look is under way */
+	bool look_soon;          /* another was asked for meanwhile */
 	struct pg_look look;
 	uint64_t look_begun_ns;
 	uint64_t spread_at_start;
 	uint32_t history_timeline; /* whose history `branches` is; 0: none */
 	struct wal_position history;
+	bool primary_seen;   /* the last look was at a primary on `history_timeline` */
 	bool exhausted_once; /* since the server started all local WAL was read */
 
 	/* A stamp is spread once a connection made after it was seen has been answered. */
@@ -66,7 +69,7 @@ struct engine_monitor {
 
 	struct order order; /* ORDER_NONE: none */
 	uint64_t order_begun_ns;
-	bool promoting; /* pg_promote() was called */
+	bool promoting;                    /* pg_promote() was called */
 	char order_text[ENGINE_TEXT_SIZE]; /* what it waits for */
 };
 

@@ -11,6 +11,7 @@
 /* After so long an order has failed; whoever gave it may give it again. */
 #define POSITION_NS   UINT64_C(10000000000)
 #define PROMOTE_NS    UINT64_C(60000000000)
+#define CONFIGURED_NS UINT64_C(1000000000)
 #define CHECKPOINT_MS 600000
 
 static void finish(struct engine_monitor *monitor, uint8_t outcome, const char *text)
@@ -80,8 +81,8 @@ static bool position_is_exact(struct engine_monitor *monitor)
 	return false;
 }
 
-static void on_promoted(void *arg, enum pg_answer answer, PGresult *const results[],
-			unsigned count, const char *text)
+static void on_promoted(void *arg, enum pg_answer answer, PGresult *const results[], unsigned count,
+			const char *text)
 {
 	struct engine_monitor *monitor = arg;
 
@@ -94,21 +95,22 @@ static void on_promoted(void *arg, enum pg_answer answer, PGresult *const result
 	monitor_look(monitor);
 }
 
+/*
+ * The promotion does not wait until the configuration is spread: what is forked after it has read
+ * it, and the order is not done before the rule is proven to be in force.
+ */
 static void promote(struct engine_monitor *monitor)
 {
 	const struct pg_look *look = &monitor->look;
-	char text[ENGINE_TEXT_SIZE];
 
 	if (look->epoch != monitor->order.epoch) {
-		snprintf(text, sizeof(text),
-			 "the configuration is that of epoch %" PRIu64 ", not %" PRIu64
-			 ": CONFIGURE comes first",
-			 look->epoch, monitor->order.epoch);
-		finish(monitor, OUTCOME_FAILED, text);
-		return;
-	}
-	if (!is_spread(monitor)) {
-		waits(monitor, "the configuration has not reached all processes");
+		waits(monitor,
+		      "the configuration is that of epoch %" PRIu64 ", not %" PRIu64
+		      ": CONFIGURE comes first",
+		      look->epoch, monitor->order.epoch);
+		/* The server may be about to read it. */
+		if (clock_boot_ns() - monitor->order_begun_ns > CONFIGURED_NS)
+			finish(monitor, OUTCOME_FAILED, monitor->order_text);
 		return;
 	}
 	if (!monitor->main.ready)
@@ -119,8 +121,8 @@ static void promote(struct engine_monitor *monitor)
 	}
 	monitor->promoting = true;
 	waits(monitor, "the server has not left recovery");
-	pg_conn_query(&monitor->main, "SELECT pg_promote(false)",
-		      monitor->conf->monitor_timeout_ms, on_promoted, monitor);
+	pg_conn_query(&monitor->main, "SELECT pg_promote(false)", monitor->conf->monitor_timeout_ms,
+		      on_promoted, monitor);
 }
 
 static void promote_looked(struct engine_monitor *monitor)

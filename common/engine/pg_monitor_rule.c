@@ -11,7 +11,8 @@
  *     has signalled them all (pg_monitor.c calls W spread).
  *  3. A look begun after that shows a sender waiting in its main loop, or shows that it has had an
  *     answer about WAL which did not exist at 2: either way it passes the point where it reads the
- *     configuration before it releases anybody else. Senders that appear later have read it.
+ *     configuration before it releases anybody else. Senders that appear later have read it, and
+ *     so has one that has not begun to send when it begins.
  *  4. From '' to names: a checkpoint asked for after 2 has ended, so the checkpointer has passed
  *     that point too.
  * The flush LSN read after 3 and 4 is `since`: what was acknowledged by an earlier rule is before.
@@ -41,7 +42,7 @@ static bool senders_agree(struct pg_rule_proof *rule, const struct pg_look *look
 	for (unsigned i = 0; i < look->sender_count; i++) {
 		const struct pg_sender *sender = &look->senders[i];
 
-		if (is_proven(rule, sender->pid))
+		if (!sender->active || is_proven(rule, sender->pid))
 			continue;
 		if (!sender->idle && sender->flushed <= rule->mark)
 			all = false;

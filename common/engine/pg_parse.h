@@ -39,7 +39,7 @@ node_id pg_find_member(const struct conf *conf, const char *host, const char *po
 enum pg_pidfile_status { PIDFILE_STARTING, PIDFILE_STOPPING, PIDFILE_STANDBY, PIDFILE_READY };
 
 struct pg_pidfile {
-	pid_t pid;	 /* of the process that owns the directory */
+	pid_t pid;       /* of the process that owns the directory */
 	bool postmaster; /* false: a single-user backend */
 	enum pg_pidfile_status status;
 };

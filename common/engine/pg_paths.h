@@ -16,9 +16,9 @@
 #define PG_SETTINGS_FILE  "mha4rdb.conf"
 #define PG_STANDBY_SIGNAL "standby.signal"
 #define PG_REBUILD_MARKER "rebuilding"
-#define PG_PASSFILE	  "passfile"
-#define PG_CHILD_FILE	  "child"
-#define PG_START_LOG	  "start.log"
+#define PG_PASSFILE       "passfile"
+#define PG_CHILD_FILE     "child"
+#define PG_START_LOG      "start.log"
 
 struct pg_paths {
 	char data[FILES_PATH_SIZE];

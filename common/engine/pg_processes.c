@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "engine/pg_parse.h"
+#include "os/clock.h"
 
 #define PIDFILE_SIZE_MAX 4096
 
@@ -131,32 +132,55 @@ static uint64_t cpu_ticks(const char *stat_line)
 	return user + system;
 }
 
+/* "postgres: startup recovering 000000010000000000000003", as a number. */
+static uint64_t title_number(const char *title)
+{
+	uint64_t number = 5381;
+
+	for (; *title != '\0'; title++)
+		number = number * 33 + (unsigned char)*title;
+	return number;
+}
+
+/*
+ * A startup process that waits for WAL that will never come still costs a little, again and again:
+ * only seconds of CPU time and megabytes count.
+ */
+static uint64_t startup_progress(pid_t pid, const char *title)
+{
+	uint64_t sum = title_number(title);
+	const char *read_bytes;
+	char text[512];
+
+	if (read_line(pid, "stat", text, sizeof(text))) {
+		const char *name_end = strrchr(text, ')');
+
+		sum += cpu_ticks(text) / 500;
+		/* Inside the kernel, at the disk: a long fsync, say. */
+		if (name_end != NULL && name_end[1] == ' ' && name_end[2] == 'D')
+			sum += clock_boot_ns();
+	}
+	if (read_line(pid, "io", text, sizeof(text)) &&
+	    (read_bytes = strstr(text, "\nread_bytes: ")) != NULL)
+		sum += strtoull(read_bytes + 13, NULL, 10) >> 24;
+	return sum;
+}
+
 uint64_t pg_processes_progress(const char *data_dir)
 {
 	struct pg_processes *found = malloc(sizeof(*found));
-	uint64_t sum = 0;
+	uint64_t progress = 0;
 
 	if (found == NULL)
 		return 0;
 	pg_processes_find(found, data_dir);
 	for (unsigned i = 0; i < found->count; i++) {
-		const pid_t pid = found->pids[i];
-		const char *read_bytes;
-		char text[512];
+		char title[512];
 
-		/* Waiting for WAL costs a few ticks; ten of them are work. */
-		if (read_line(pid, "stat", text, sizeof(text)))
-			sum += cpu_ticks(text) / 10;
-		if (read_line(pid, "io", text, sizeof(text)) &&
-		    (read_bytes = strstr(text, "\nread_bytes: ")) != NULL)
-			sum += strtoull(read_bytes + 13, NULL, 10) >> 20;
-		/* "postgres: startup recovering 000000010000000000000003" */
-		if (read_line(pid, "cmdline", text, sizeof(text)) &&
-		    strstr(text, ": startup ") != NULL) {
-			for (const char *at = text; *at != '\0'; at++)
-				sum += (uint64_t)(unsigned char)*at * (uint64_t)(at - text + 1);
-		}
+		if (read_line(found->pids[i], "cmdline", title, sizeof(title)) &&
+		    strstr(title, " startup ") != NULL)
+			progress = startup_progress(found->pids[i], title);
 	}
 	free(found);
-	return sum;
+	return progress;
 }

@@ -30,8 +30,8 @@ pid_t pg_postmaster_find(const char *data_dir);
 int pg_postmaster_status(const char *data_dir);
 
 /*
- * How far a starting server has come: a number that changes while recovery makes progress
- * (segments, CPU time, bytes read), not while it waits.
+ * How far a starting server has come: a number that changes while its recovery makes progress
+ * (segments, CPU time, bytes read), not while it waits; 0 when there is no recovery.
  */
 uint64_t pg_processes_progress(const char *data_dir);
 

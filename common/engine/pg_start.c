@@ -31,8 +31,7 @@ static int check_directory(struct pg_job *job, struct err *why)
 		    !file_exists(control->paths.side, PG_REBUILD_MARKER) &&
 		    file_exists(control->paths.data, "global/pg_control"))
 			return 0;
-		return err_set(why, ERR_REFUSED, "%s: %s", control->paths.data,
-			       control->work.text);
+		return err_set(why, ERR_REFUSED, "%s: %s", control->paths.data, control->work.text);
 	default:
 		return 0;
 	}
@@ -197,12 +196,31 @@ static void remove_old(struct engine_control *control)
 		on_removed(work, 0);
 }
 
+/*
+ * A standby that cannot read its last checkpoint, or lacks WAL to be consistent, waits for ever
+ * for somebody to send it. It is ended, and counts as one that gave up.
+ */
+static void give_up(struct pg_job *job)
+{
+	struct engine_control *control = job->control;
+	struct err why;
+	int rc;
+
+	err_set(&job->failed, ERR_TIMEOUT, "no progress for %" PRIu64 " ms; see its log in %.200s",
+		control->conf->db_start_ms, control->paths.log_dir);
+	if (job->wait_dir == control->paths.data)
+		control->start_failures++;
+	rc = job_end_server(job, job->wait_dir, &why);
+	job->wait_dir = NULL;
+	if (rc < 0)
+		job_continue(job, rc, &why);
+}
+
 void start_look(struct pg_job *job)
 {
 	struct engine_control *control = job->control;
 	const uint64_t now = clock_boot_ns();
 	uint64_t progress;
-	struct err why;
 
 	if (job->child != NULL &&
 	    now - job->moved_ns > control->conf->db_start_ms * UINT64_C(1000000)) {
@@ -225,9 +243,7 @@ void start_look(struct pg_job *job)
 	}
 	if (now - job->moved_ns <= control->conf->db_start_ms * UINT64_C(1000000))
 		return;
-	err_set(&why, ERR_TIMEOUT, "no progress for %" PRIu64 " ms", control->conf->db_start_ms);
-	job->wait_dir = NULL;
-	job_continue(job, why.code, &why);
+	give_up(job);
 }
 
 /* The end of a text file: what does not fit into `size` is left out at its front. */
@@ -271,11 +287,22 @@ static bool newest_log(const char *dir_path, char path[2 * FILES_PATH_SIZE])
 	return newest != 0;
 }
 
+/* Where the last run of the server begins in its log. */
+static const char *last_run(const char *log)
+{
+	const char *next;
+
+	while ((next = strstr(log, "LOG:  starting ")) != NULL)
+		log = next + 1;
+	return log;
+}
+
 /* The last line with a reason in it, and its DETAIL. False: there is none. */
 static bool find_reason(const char *log, char reason[CHILD_LINE_SIZE])
 {
 	bool found = false;
 
+	log = last_run(log);
 	for (const char *line = log; *line != '\0'; line += strspn(line, "\n")) {
 		const size_t length = strcspn(line, "\n");
 		char copy[CHILD_LINE_SIZE];
@@ -312,6 +339,32 @@ static void last_words(const struct engine_control *control, char reason[CHILD_L
 		snprintf(reason, CHILD_LINE_SIZE, "see %.300s", path);
 }
 
+/* What no repetition mends. A port in use, a full disk or a bad setting is not among it. */
+static bool is_damage(const char *reason)
+{
+	static const char *const phrases[] = {
+		"could not locate a valid checkpoint record",
+		"could not locate required checkpoint record",
+		"could not find redo location",
+		"invalid primary checkpoint",
+		"invalid checkpoint",
+		"invalid redo",
+		"is not a child of this server's history",
+		"does not contain minimum recovery point",
+		"WAL ends before",
+		"incorrect checksum in control file",
+		"database files are incompatible with server",
+		"invalid data in history file",
+		"invalid data in file \"backup_label\"",
+	};
+
+	for (size_t i = 0; i < COUNT_OF(phrases); i++) {
+		if (strstr(reason, phrases[i]) != NULL)
+			return true;
+	}
+	return false;
+}
+
 void start_failed(struct pg_job *job, const struct process_end *end)
 {
 	struct engine_control *control = job->control;
@@ -321,10 +374,10 @@ void start_failed(struct pg_job *job, const struct process_end *end)
 	if (job->wait_dir != control->paths.data)
 		return;
 	job->wait_dir = NULL;
-	/* A server that was killed proves nothing about its data. */
-	if (!end->by_signal)
-		control->start_failures++;
 	last_words(control, words);
+	/* Only a server that gave up over its data proves something about them. */
+	if (!end->by_signal && end->code > 0 && is_damage(words))
+		control->start_failures++;
 	err_set(&why, ERR_GONE, "the server ended with %s %d: %.300s",
 		end->by_signal ? "signal" : "status", end->code, words);
 	job_continue(job, why.code, &why);

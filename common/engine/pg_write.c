@@ -198,8 +198,7 @@ static int write_settings(const struct engine_control *control, const char *data
 	return rc;
 }
 
-static int write_access(const struct engine_control *control, const char *data_dir,
-			struct err *why)
+static int write_access(const struct engine_control *control, const char *data_dir, struct err *why)
 {
 	for (int i = 0; i < 2; i++) {
 		struct writing writing;

@@ -118,6 +118,8 @@ struct raft_view raftnode_view(const struct raftnode *node)
 	/* Not ready before the agent has seen every entry that was committed when it was elected.
 	 */
 	view.ready = view.leader && node->ready && node->replay_count == 0;
+	view.current =
+		node->shown.current || (node->replay_count == 0 && (view.ready || node->caught_up));
 	if (view.leader)
 		view.leader_id = node->config.agent.self;
 	else if (node->raft.state == RAFT_FOLLOWER)
@@ -276,9 +278,14 @@ static bool view_changed(const struct raftnode *node, const struct raft_view *vi
 {
 	const struct raft_view *shown = &node->shown;
 
-	return view->leader != shown->leader || view->ready != shown->ready ||
-	       view->term != shown->term || view->leader_id != shown->leader_id ||
-	       view->lease_until_ns != shown->lease_until_ns;
+	/* A lone voter's lease grows with the clock; that alone is no news. */
+	const uint64_t step = node->config.agent.heartbeat_ns / 4;
+
+	return view->leader != shown->leader || view->current != shown->current ||
+	       view->ready != shown->ready || view->term != shown->term ||
+	       view->leader_id != shown->leader_id ||
+	       view->lease_until_ns < shown->lease_until_ns ||
+	       view->lease_until_ns > shown->lease_until_ns + step;
 }
 
 /* One waiting event, or the news about Raft itself; false when there is neither. */
@@ -324,6 +331,7 @@ void raftnode_leave(struct raftnode *node)
 		raftnode_report_sent(node);
 		while (node->started && !node->closing && !node->failed && step_next(node))
 			raftnode_report_sent(node);
+		raftnode_announce(node);
 		watch_role(node);
 		if (node->failed && !node->failure_told) {
 			node->failure_told = true;

@@ -44,7 +44,7 @@ struct raftnode_ops {
 struct raftnode_config {
 	struct agent_config agent;
 	const char *address[NODES_MAX + 1]; /* by node id; opaque to raft, borrowed for ever */
-	uint64_t lease_ns; /* L: a little shorter than T */
+	uint64_t lease_ns;                  /* L: a little shorter than T */
 	unsigned snapshot_threshold;
 	unsigned snapshot_trailing;
 	/*

@@ -259,6 +259,20 @@ static void acknowledge(struct raftnode *node, node_id from, raft_term term, uin
 		node->ops->send_heard(node->arg, from, term, sent_ns);
 }
 
+/*
+ * A leader knows what is committed once an entry of its own term is; a follower that has applied
+ * as much is current.
+ */
+static void catch_up(struct raftnode *node, node_id from, raft_term term, raft_index commit)
+{
+	const struct raft *raft = &node->raft;
+
+	if (!node->caught_up && commit != 0 && raft->state == RAFT_FOLLOWER &&
+	    raft->current_term == term && raft->follower_state.current_leader.id == from &&
+	    raft->last_applied >= commit && raftnode_log_term(&raft->log, commit) == term)
+		node->caught_up = true;
+}
+
 /* Bound by a promise: no answer at all. */
 static bool is_unwelcome(const struct raftnode *node, const struct raft_message *message)
 {
@@ -271,6 +285,7 @@ int raftnode_receive(struct raftnode *node, node_id from, struct raft_message *m
 {
 	const unsigned short type = message->type;
 	const raft_term term = message_term(message);
+	raft_index commit = 0;
 	int rc;
 
 	if (node->failed || node->closing || !node->started ||
@@ -290,12 +305,17 @@ int raftnode_receive(struct raftnode *node, node_id from, struct raft_message *m
 	message->server_address = node->config.address[from];
 	raftnode_enter(node);
 	if (type == RAFT_IO_APPEND_ENTRIES)
+		commit = message->append_entries.leader_commit;
+	if (type == RAFT_IO_APPEND_ENTRIES)
 		raftnode_mend_append(node, &message->append_entries);
 	raftnode_answering(node, message);
+	if (type == RAFT_IO_APPEND_ENTRIES_RESULT)
+		raftnode_acknowledged(node, from, &message->append_entries_result);
 	node->receive(node->io, message);
 	if (type == RAFT_IO_APPEND_ENTRIES || type == RAFT_IO_INSTALL_SNAPSHOT) {
 		raftnode_answered(node, term);
 		acknowledge(node, from, term, sent_ns);
+		catch_up(node, from, term, commit);
 	}
 	raftnode_leave(node);
 	return 0;

@@ -79,6 +79,14 @@ struct raftnode {
 	raft_index answering_index;
 	raft_term answering_term;
 
+	/* By member: what it has acknowledged, and told to be committed, under acked_term. */
+	raft_term acked_term;
+	raft_index acked[NODES_MAX + 1];
+	raft_index told[NODES_MAX + 1];
+	/* This follower has applied what its leader had committed (see raft_view.current). */
+	bool caught_up;
+	raft_index announced; /* everybody was told of this commit index */
+
 	/* Promises of this voter, by its own clock. */
 	uint64_t started_until_ns; /* T after the start */
 	uint64_t heard_until_ns;   /* T after the last Heard */
@@ -109,10 +117,17 @@ bool raftnode_resuming(const struct raftnode *node, uint64_t now_ns);
 void raftnode_fsm_init(struct raftnode *node);
 
 /* raftnode_log.c: where libraft 0.15 says or does more than the log bears out. */
+/* Term of the entry, or 0 when this log does not hold it (any more). */
+raft_term raftnode_log_term(const struct raft_log *log, raft_index index);
 void raftnode_mend_append(struct raftnode *node, struct raft_append_entries *append);
 void raftnode_answering(struct raftnode *node, const struct raft_message *message);
 void raftnode_answered(struct raftnode *node, raft_term term);
 raft_index raftnode_proven_index(const struct raftnode *node);
+
+/* raftnode_announce.c: commits are told to the followers at once. */
+void raftnode_acknowledged(struct raftnode *node, node_id from,
+			   const struct raft_append_entries_result *result);
+void raftnode_announce(struct raftnode *node);
 
 /* Everything libraft takes for granted about a message; see raftnode_check.c. */
 MUST_CHECK int raftnode_check_message(const struct raft *raft, node_id from,

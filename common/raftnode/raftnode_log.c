@@ -6,8 +6,7 @@
  */
 #include "raftnode/raftnode_internal.h"
 
-/* Term of the entry, or 0 when this log does not hold it (any more). */
-static raft_term log_term(const struct raft_log *log, raft_index index)
+raft_term raftnode_log_term(const struct raft_log *log, raft_index index)
 {
 	const size_t count = log->back >= log->front ? log->back - log->front
 						     : log->size - log->front + log->back;
@@ -41,13 +40,13 @@ static void drop_entries(struct raft_append_entries *append)
 void raftnode_mend_append(struct raftnode *node, struct raft_append_entries *append)
 {
 	const struct raft *raft = &node->raft;
-	const raft_term committed_term = log_term(&raft->log, raft->commit_index);
+	const raft_term committed_term = raftnode_log_term(&raft->log, raft->commit_index);
 	raft_index end;
 
 	if (append->term >= raft->current_term && append->prev_log_index < raft->commit_index &&
 	    committed_term != 0 && raft->log.offset > 0 &&
 	    append->prev_log_index <= raft->log.offset &&
-	    log_term(&raft->log, append->prev_log_index) == 0) {
+	    raftnode_log_term(&raft->log, append->prev_log_index) == 0) {
 		drop_entries(append);
 		append->prev_log_index = raft->commit_index;
 		append->prev_log_term = committed_term;
@@ -77,7 +76,7 @@ void raftnode_answering(struct raftnode *node, const struct raft_message *messag
 static bool holds_answered(const struct raftnode *node)
 {
 	return node->answering_index != 0 &&
-	       log_term(&node->raft.log, node->answering_index) == node->answering_term;
+	       raftnode_log_term(&node->raft.log, node->answering_index) == node->answering_term;
 }
 
 /* The message of this term's leader has been dealt with; what it proved stays proven. */
@@ -102,8 +101,11 @@ void raftnode_answered(struct raftnode *node, raft_term term)
  */
 raft_index raftnode_proven_index(const struct raftnode *node)
 {
-	raft_index proven = node->matched_term == node->raft.current_term ? node->matched_index : 0;
+	/* What is committed stands in the log of every later leader. */
+	raft_index proven = node->raft.commit_index;
 
+	if (node->matched_term == node->raft.current_term && node->matched_index > proven)
+		proven = node->matched_index;
 	if (holds_answered(node) && node->answering_index > proven)
 		proven = node->answering_index;
 	return proven;

@@ -31,7 +31,7 @@ json_t *json_text(const char *text)
 	if (value != NULL)
 		return value;
 	for (; text[at] != '\0' && at < sizeof(safe) - 1; at++)
-		safe[at] = (text[at] & 0x80) == 0 ? text[at] : '?';
+		safe[at] = (char)((text[at] & 0x80) == 0 ? text[at] : '?');
 	safe[at] = '\0';
 	return json_string(safe);
 }

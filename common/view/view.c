@@ -114,7 +114,10 @@ static void member_fill(const struct view *view, struct view_member *member)
 	uint64_t heard_ns = peer->known ? peer->heard_ns : 0;
 
 	member->self = member->id == view->self;
-	if (member->self) {
+	if (member->self && member->kind == NODE_WITNESS) {
+		/* It has no database to tell of; that its agent steps is all there is to hear. */
+		heard_ns = from->consensus.updated_ns;
+	} else if (member->self) {
 		own_facts(from, &facts, &heard_ns);
 		if (view->setup)
 			fresh_ns = view->setup->db_fresh_ns;

@@ -122,28 +122,39 @@ static void refuse(struct bus_end *end, const struct err *why)
 		  worker_id_name(end->other), bus->refused, err_name(why->code), why->text);
 }
 
+int bus_frame_decode(enum worker_id from, enum worker_id to, const uint8_t *bytes, size_t size,
+		     enum route_id *route, ProtobufCMessage **message, struct err *why)
+{
+	unsigned number;
+	int rc;
+
+	*message = NULL;
+	if (size < BUS_HEAD)
+		return err_set(why, ERR_INVALID, "a frame of %zu bytes from %s has no route", size,
+			       worker_id_name(from));
+	number = (unsigned)bytes[0] | (unsigned)bytes[1] << 8;
+	rc = route_check(from, to, number, size - BUS_HEAD, why);
+	if (rc < 0)
+		return rc;
+	*route = (enum route_id)number;
+	*message = protobuf_c_message_unpack(ROUTES[number].descriptor, NULL, size - BUS_HEAD,
+					     bytes + BUS_HEAD);
+	if (*message == NULL)
+		return err_set(why, ERR_INVALID, "%s from %s does not decode", ROUTES[number].name,
+			       worker_id_name(from));
+	return 0;
+}
+
 static int frame_accept(struct bus_end *end, const uint8_t *bytes, size_t size, struct err *why)
 {
 	struct bus *bus = end->bus;
-	int rc;
+	ProtobufCMessage *message;
+	enum route_id route;
+	int rc = bus_frame_decode(end->other, bus->self, bytes, size, &route, &message, why);
 
-	if (size < BUS_HEAD)
-		return err_set(why, ERR_INVALID, "a frame of %zu bytes from %s has no route", size,
-			       worker_id_name(end->other));
-
-	unsigned route = (unsigned)bytes[0] | (unsigned)bytes[1] << 8;
-
-	rc = route_check(end->other, bus->self, route, size - BUS_HEAD, why);
 	if (rc < 0)
 		return rc;
-
-	ProtobufCMessage *message = protobuf_c_message_unpack(ROUTES[route].descriptor, NULL,
-							      size - BUS_HEAD, bytes + BUS_HEAD);
-
-	if (message == NULL)
-		return err_set(why, ERR_INVALID, "%s from %s does not decode", ROUTES[route].name,
-			       worker_id_name(end->other));
-	bus->handler(bus->arg, (enum route_id)route, message);
+	bus->handler(bus->arg, route, message);
 	protobuf_c_message_free_unpacked(message, NULL);
 	return 0;
 }

@@ -43,6 +43,14 @@ MUST_CHECK int route_check(enum worker_id from, enum worker_id to, unsigned rout
 			   struct err *why);
 
 /*
+ * The message in a frame that came from `from`: route_check() first, then decoding. To be freed
+ * with protobuf_c_message_free_unpacked(). What bus_open()'s handler is given has passed here.
+ */
+MUST_CHECK int bus_frame_decode(enum worker_id from, enum worker_id to, const uint8_t *bytes,
+				size_t size, enum route_id *route, ProtobufCMessage **message,
+				struct err *why);
+
+/*
  * Bind and connect every socket that routes.def gives `self`; drains inside `loop`. A pair whose
  * directory the master did not make is left out (a witness has no dbctl); sending there is
  * ERR_BUSY. `handler` must not close the bus.

@@ -288,7 +288,7 @@ struct int_option {
 };
 
 /*
- * A silent connection is given up after T/4 + T/4 without a sign of life, a half-open one after
+ * A silent connection is given up after T/4 + T/2 without a sign of life, a half-open one after
  * T/4, and a new attempt follows at once: after a cut has healed the next attempt gets through.
  */
 static int options_common(const struct peer_net *net, void *socket, struct err *why)
@@ -300,7 +300,7 @@ static int options_common(const struct peer_net *net, void *socket, struct err *
 		{ZMQ_SNDHWM, PEER_QUEUE},
 		{ZMQ_RCVHWM, PEER_QUEUE},
 		{ZMQ_HEARTBEAT_IVL, clamp(quarter, 20, 2000)},
-		{ZMQ_HEARTBEAT_TIMEOUT, clamp(quarter, 20, 2000)},
+		{ZMQ_HEARTBEAT_TIMEOUT, clamp(2 * quarter, 40, 4000)},
 		{ZMQ_HANDSHAKE_IVL, clamp(2 * quarter, 100, 4000)},
 		{ZMQ_TCP_MAXRT, clamp(2 * quarter, 100, 4000)},
 		{ZMQ_CONNECT_TIMEOUT, clamp(quarter, 50, 1000)},
@@ -324,12 +324,29 @@ static int options_common(const struct peer_net *net, void *socket, struct err *
 	return 0;
 }
 
-static void endpoint_of(const struct peer_member *member, char *endpoint, size_t size)
+static void listen_at(const struct peer_member *member, char *endpoint, size_t size)
 {
 	const bool six = strchr(member->address, ':') != NULL;
 
 	snprintf(endpoint, size, six ? "tcp://[%s]:%u" : "tcp://%s:%u", member->address,
 		 member->port);
+}
+
+/*
+ * From this node's own address, whatever else the interface carries: a connection from the VIP
+ * would die when the VIP moves away.
+ */
+static void connect_to(const struct peer_member *self, const struct peer_member *member,
+		       char *endpoint, size_t size)
+{
+	const bool from_six = strchr(self->address, ':') != NULL;
+	const bool to_six = strchr(member->address, ':') != NULL;
+
+	if (from_six != to_six)
+		listen_at(member, endpoint, size);
+	else
+		snprintf(endpoint, size, to_six ? "tcp://[%s]:0;[%s]:%u" : "tcp://%s:0;%s:%u",
+			 self->address, member->address, member->port);
 }
 
 static int in_open(struct peer_net *net, struct err *why)
@@ -346,7 +363,7 @@ static int in_open(struct peer_net *net, struct err *why)
 	    (rc = option_text(net->in, ZMQ_CURVE_SECRETKEY, net->config.secret_key, why)) < 0 ||
 	    (rc = option_text(net->in, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, why)) < 0)
 		return rc;
-	endpoint_of(self, endpoint, sizeof(endpoint));
+	listen_at(self, endpoint, sizeof(endpoint));
 	if (zmq_bind(net->in, endpoint) != 0)
 		return err_set(why, ERR_IO, "listen at %s: %s", endpoint,
 			       zmq_strerror(zmq_errno()));
@@ -376,9 +393,10 @@ static int monitor_open(struct peer_link *link, struct err *why)
  */
 static int link_connect(struct peer_link *link, struct err *why)
 {
-	char endpoint[128];
+	char endpoint[192];
 
-	endpoint_of(link->member, endpoint, sizeof(endpoint));
+	connect_to(member_of(link->net, link->net->config.self), link->member, endpoint,
+		   sizeof(endpoint));
 	/* Fails when there is none to end. */
 	(void)zmq_disconnect(link->socket, endpoint);
 	link->opened_ms = uv_now(link->net->loop);

@@ -251,6 +251,10 @@ static int run_loop(struct skeleton *skeleton, struct err *why)
 	if (rc < 0)
 		return rc;
 	uv_run(&skeleton->loop, UV_RUN_DEFAULT);
+	/* finish() may turn the loop to close what it has open; none of this is wanted then. */
+	uv_poll_stop(&skeleton->control);
+	uv_timer_stop(&skeleton->alive);
+	uv_timer_stop(&skeleton->deadline);
 	return 0;
 }
 

@@ -108,7 +108,7 @@ static void op_effect(void *arg, const struct effect *effect)
 		peers_send_answer(self, effect->node, &effect->answer);
 		break;
 	case FX_FACTS:
-		peers_send_facts(self);
+		peers_send_facts(self, &effect->answer.facts);
 		break;
 	case FX_ORDER:
 		executors_order(self, &effect->order);
@@ -221,6 +221,20 @@ static void resume_again(struct consensus *self)
 	raft->election_timer_start = 0;
 }
 
+/* What the cluster has committed is in this log: it is a voter that remembers. */
+static void claim(struct consensus *self)
+{
+	const struct agent_config *agent = &self->config.agent;
+	struct err why = {0};
+
+	if (!self->disk.fresh || !raftnode_view(self->node).current)
+		return;
+	if (disk_claim(&self->disk, agent->cluster_id, agent->self, &why) < 0)
+		failure_enter(self, why.text);
+	else
+		log_event(LOG_NOTICE, "consensus.caught_up", "this node votes like any other");
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct consensus *self = timer->data;
@@ -229,6 +243,7 @@ static void on_timer(uv_timer_t *timer)
 	if (consensus_takes_part(self)) {
 		resume_again(self);
 		raftnode_tick(self->node);
+		claim(self);
 	}
 	report_publish(self);
 	if (self->state == CONSENSUS_STOPPING && self->handover &&
@@ -296,7 +311,13 @@ static int node_open(struct consensus *self, struct err *why)
 	if (rc < 0)
 		return rc;
 	self->node_started = true;
-	return disk_claim(&self->disk, agent->cluster_id, agent->self, why);
+	if (self->disk.fresh)
+		log_event(
+			LOG_NOTICE, "consensus.fresh",
+			"%s was empty: until this node has caught up with the others it votes only "
+			"for members that begin as well",
+			path);
+	return 0;
 }
 
 static int timer_open(struct consensus *self, struct err *why)

@@ -104,7 +104,7 @@ int peers_send_raft(struct consensus *self, const struct raft_message *message, 
 void peers_send_heard(struct consensus *self, node_id to, uint64_t term, uint64_t sent_ns);
 void peers_send_survey(struct consensus *self, node_id to, const struct survey_request *survey);
 void peers_send_answer(struct consensus *self, node_id to, const struct survey_reply *answer);
-void peers_send_facts(struct consensus *self);
+void peers_send_facts(struct consensus *self, const struct facts *own);
 
 /* executors.c */
 void executors_message(struct worker *worker, enum route_id route, const ProtobufCMessage *message);

@@ -29,8 +29,9 @@ static void report(struct disk *disk, const char *doing, int rc)
 	if (rc == 0 || rc == RAFT_CANCELED || disk->failed)
 		return;
 	disk->failed = true;
-	err_set(&why, ERR_IO, "%s in %s: %s%s%s", doing, disk->path, raft_strerror(rc),
-		disk->io.errmsg[0] == '\0' ? "" : ": ", disk->io.errmsg);
+	/* raft_uv says more than the code does, as long as it says anything. */
+	err_set(&why, ERR_IO, "%s in %s: %s", doing, disk->path,
+		disk->io.errmsg[0] == '\0' ? raft_strerror(rc) : disk->io.errmsg);
 	disk->on_failure(disk->arg, why.text);
 }
 
@@ -211,8 +212,7 @@ static bool file_exists(const struct disk *disk, const char *name)
 	return access(path, F_OK) == 0;
 }
 
-static int directory_check(const struct disk *disk, uint64_t cluster_id, node_id self,
-			   struct err *why)
+static int directory_check(struct disk *disk, uint64_t cluster_id, node_id self, struct err *why)
 {
 	struct stat folder;
 	int rc;
@@ -225,8 +225,10 @@ static int directory_check(const struct disk *disk, uint64_t cluster_id, node_id
 		return err_set_errno(why, ERR_IO, errno, "the log directory %s cannot be written",
 				     disk->path);
 	rc = owner_check(disk, cluster_id, self, why);
-	if (rc == ERR_NOT_FOUND)
+	if (rc == ERR_NOT_FOUND) {
+		disk->fresh = true;
 		return 0;
+	}
 	if (rc < 0)
 		return rc;
 	if (!file_exists(disk, "metadata1") && !file_exists(disk, "metadata2"))
@@ -306,6 +308,8 @@ int disk_claim(struct disk *disk, uint64_t cluster_id, node_id self, struct err 
 	/* Half a file would refuse this very node at its next start. */
 	if (rc < 0)
 		unlink(path);
+	else
+		disk->fresh = false;
 	close(folder);
 	return rc;
 }

@@ -20,6 +20,11 @@ struct disk {
 	struct raft_uv_transport transport;
 	bool open;
 	bool failed;
+	/*
+	 * Nobody's directory yet: this node is new, or has lost everything, its votes included. It
+	 * cannot tell which, and must not vote like a member that remembers until disk_claim().
+	 */
+	bool fresh;
 	char path[256];
 	/* Called once, from within a call of libraft: only take note of it there. */
 	void (*on_failure)(void *arg, const char *reason);
@@ -34,7 +39,7 @@ struct disk {
 MUST_CHECK int disk_open(struct disk *disk, uv_loop_t *loop, const char *path, uint64_t cluster_id,
 			 node_id self, void (*on_failure)(void *arg, const char *reason), void *arg,
 			 struct err *why);
-/* Once the log was loaded or begun: from now on it must be there. */
+/* Once the log has caught up with the cluster: from now on it must be there. Ends `fresh`. */
 MUST_CHECK int disk_claim(struct disk *disk, uint64_t cluster_id, node_id self, struct err *why);
 /* After raft_close() has called back, or if raft_init() was never called. */
 void disk_close(struct disk *disk);

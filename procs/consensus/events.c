@@ -39,11 +39,12 @@ void events_fini(struct events *events)
 
 static void event_send(struct events *events, const struct event *event)
 {
-	Mha__Bus__Event message = MHA__BUS__EVENT__INIT;
+	Mha__Bus__Event message;
 	char name[sizeof(event->name)];
 	struct err why = {0};
 	int rc;
 
+	mha__bus__event__init(&message);
 	memcpy(name, event->name, sizeof(name));
 	message.index = event->index;
 	message.sub = event->sub;

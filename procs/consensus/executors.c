@@ -171,10 +171,11 @@ static void take_fence(struct consensus *self, const Mha__Bus__FenceReport *repo
 /* The gateway answers everything from the status segment; there is no call yet that it cannot. */
 static void take_call(struct consensus *self, const Mha__Bus__Call *call)
 {
-	Mha__Bus__CallResult result = MHA__BUS__CALL_RESULT__INIT;
+	Mha__Bus__CallResult result;
 	char text[] = "unknown call";
 	struct err why = {0};
 
+	mha__bus__call_result__init(&result);
 	result.id = call->id;
 	result.code = ERR_NOT_FOUND;
 	result.text = text;

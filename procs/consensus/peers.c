@@ -9,6 +9,17 @@
 #include "wire/key.h"
 #include "wire/zloop.h"
 
+/*
+ * A voter that lost its disk has forgotten whom it voted for and what it acknowledged. It helps
+ * only those who have nothing to lose either, until the log of a leader has made it whole.
+ */
+static bool must_abstain(const struct consensus *self, const Mha__Peer__Envelope *envelope)
+{
+	return self->disk.fresh && !envelope->fresh &&
+	       (envelope->body_case == MHA__PEER__ENVELOPE__BODY_REQUEST_VOTE ||
+		envelope->body_case == MHA__PEER__ENVELOPE__BODY_TIMEOUT_NOW);
+}
+
 static void take_raft(struct consensus *self, node_id from, const Mha__Peer__Envelope *envelope)
 {
 	struct raft_message message;
@@ -92,7 +103,8 @@ static void on_envelope(void *arg, node_id from, const Mha__Peer__Envelope *enve
 			raftnode_event(self->node, &event);
 		break;
 	default:
-		take_raft(self, from, envelope);
+		if (!must_abstain(self, envelope))
+			take_raft(self, from, envelope);
 		break;
 	}
 	report_publish(self);
@@ -102,7 +114,10 @@ static void on_envelope(void *arg, node_id from, const Mha__Peer__Envelope *enve
 static int send_to(struct consensus *self, node_id to, Mha__Peer__Envelope *envelope)
 {
 	struct err why = {0};
-	int rc = peer_send(self->peers, to, envelope, &why);
+	int rc;
+
+	envelope->fresh = self->disk.fresh;
+	rc = peer_send(self->peers, to, envelope, &why);
 
 	if (rc < 0 && rc != ERR_BUSY)
 		log_event(LOG_WARNING, "peer.send", "%s", why.text);
@@ -163,12 +178,12 @@ void peers_send_answer(struct consensus *self, node_id to, const struct survey_r
 	(void)send_to(self, to, &envelope);
 }
 
-void peers_send_facts(struct consensus *self)
+void peers_send_facts(struct consensus *self, const struct facts *own)
 {
 	const struct agent *agent = raftnode_agent(self->node);
 	struct facts_message facts;
 
-	facts_to_message(&agent->own, NULL, &facts);
+	facts_to_message(own, NULL, &facts);
 	for (unsigned i = 0; i < agent->config.node_total; i++) {
 		Mha__Peer__Envelope envelope = MHA__PEER__ENVELOPE__INIT;
 

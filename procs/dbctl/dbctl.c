@@ -41,10 +41,11 @@ static void publish(struct dbctl *dbctl)
 static void send_job(struct dbctl *dbctl, enum route_id route)
 {
 	const struct engine_work *work = dbctl->ops->work(dbctl->control);
-	Mha__Bus__Job job = MHA__BUS__JOB__INIT;
+	Mha__Bus__Job job;
 	char text[ENGINE_TEXT_SIZE];
 	struct err why;
 
+	mha__bus__job__init(&job);
 	snprintf(text, sizeof(text), "%s", work->text);
 	job.job = work->job;
 	job.done = work->done;
@@ -69,10 +70,11 @@ static void on_working(void *arg, const struct engine_work *work)
 
 static void send_result(struct dbctl *dbctl, const struct engine_result *result)
 {
-	Mha__Bus__OrderResult message = MHA__BUS__ORDER_RESULT__INIT;
+	Mha__Bus__OrderResult message;
 	char text[ENGINE_TEXT_SIZE];
 	struct err why;
 
+	mha__bus__order_result__init(&message);
 	snprintf(text, sizeof(text), "%s", result->text);
 	message.order_id = result->order_id;
 	message.outcome = result->outcome;
@@ -99,8 +101,7 @@ static void on_finished(void *arg, const struct engine_result *result)
 	publish(dbctl);
 }
 
-static const struct engine_control_events EVENTS = {.working = on_working,
-						    .finished = on_finished};
+static const struct engine_control_events EVENTS = {.working = on_working, .finished = on_finished};
 
 static void take_order(struct dbctl *dbctl, const Mha__Bus__Order *message)
 {

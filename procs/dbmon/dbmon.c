@@ -41,9 +41,10 @@ static void publish(struct dbmon *dbmon)
 static void send_facts(struct dbmon *dbmon)
 {
 	struct facts_message facts;
-	Mha__Bus__FactsReport report = MHA__BUS__FACTS_REPORT__INIT;
+	Mha__Bus__FactsReport report;
 	struct err why;
 
+	mha__bus__facts_report__init(&report);
 	facts_to_message(&dbmon->view.facts, dbmon->view.detail, &facts);
 	report.facts = &facts.facts;
 	report.incarnation = dbmon->incarnation;
@@ -64,10 +65,11 @@ static void on_view(void *arg, const struct engine_view *view)
 static void send_result(struct dbmon *dbmon, const struct engine_result *result)
 {
 	struct facts_message facts;
-	Mha__Bus__OrderResult message = MHA__BUS__ORDER_RESULT__INIT;
+	Mha__Bus__OrderResult message;
 	char text[ENGINE_TEXT_SIZE];
 	struct err why;
 
+	mha__bus__order_result__init(&message);
 	snprintf(text, sizeof(text), "%s", result->text);
 	message.order_id = result->order_id;
 	message.outcome = result->outcome;

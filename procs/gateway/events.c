@@ -18,6 +18,10 @@ static void drop_oldest(struct events *events)
 
 	CHECK(events->count > 0);
 	events->complete_after = row->number;
+	if (event_number_compare(row->told, events->dropped_told) > 0)
+		events->dropped_told = row->told;
+	if (row->wall_ms > events->dropped_wall_ms)
+		events->dropped_wall_ms = row->wall_ms;
 	events->bytes -= row->size;
 	free(row->json);
 	row->json = NULL;
@@ -54,12 +58,21 @@ static const struct event_row *row_at(const struct events *events, unsigned at)
 	return &events->rows[(events->first + at) % EVENTS_MAX];
 }
 
+/*
+ * The consensus worker tells again what it remembers when this worker was restarted, and counts
+ * `sub` anew when it was itself: the same number with other contents is another event.
+ */
 static bool is_repeat(const struct events *events, const Mha__Bus__Event *event)
 {
+	struct event_number told = {event->index, event->sub};
+
+	if (event->wall_ms <= events->dropped_wall_ms &&
+	    event_number_compare(told, events->dropped_told) <= 0)
+		return true;
 	for (unsigned i = 0; i < events->count; i++) {
 		const struct event_row *row = row_at(events, i);
 
-		if (row->number.index == event->index && row->wall_ms == event->wall_ms &&
+		if (event_number_compare(row->told, told) == 0 && row->wall_ms == event->wall_ms &&
 		    strcmp(row->name, event->name) == 0 && strcmp(row->json, event->json) == 0)
 			return true;
 	}
@@ -79,7 +92,8 @@ static struct event_number before(struct event_number number)
 const struct event_row *events_add(struct events *events, const Mha__Bus__Event *event,
 				   struct err *why)
 {
-	struct event_number number = {event->index, event->sub};
+	const struct event_number told = {event->index, event->sub};
+	struct event_number number = told;
 	size_t size = strlen(event->json) + 1;
 	struct event_row *row;
 	char *json;
@@ -90,7 +104,7 @@ const struct event_row *events_add(struct events *events, const Mha__Bus__Event 
 		return NULL;
 	}
 	if (size > EVENTS_BYTES_MAX) {
-		err_set(why, ERR_TOO_BIG, "event fields: %zu bytes, at most %d", size,
+		err_set(why, ERR_TOO_BIG, "event fields: %zu bytes, at most %zu", size,
 			EVENTS_BYTES_MAX);
 		return NULL;
 	}
@@ -111,7 +125,8 @@ const struct event_row *events_add(struct events *events, const Mha__Bus__Event 
 	       (events->count > 0 && events->bytes + size > EVENTS_BYTES_MAX))
 		drop_oldest(events);
 	row = &events->rows[(events->first + events->count) % EVENTS_MAX];
-	*row = (struct event_row){.number = number, .wall_ms = event->wall_ms, .json = json};
+	*row = (struct event_row){.number = number, .told = told, .json = json};
+	row->wall_ms = event->wall_ms;
 	row->size = size;
 	CHECK(text_copy(row->name, sizeof(row->name), event->name));
 	events->count++;

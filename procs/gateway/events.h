@@ -11,9 +11,9 @@
 #include "client.pb-c.h"
 
 #define EVENTS_MAX         256
-#define EVENTS_BYTES_MAX   (512 * 1024) /* of names and fields together */
+#define EVENTS_BYTES_MAX   ((size_t)512 * 1024) /* of names and fields together */
 #define EVENTS_REPLY_MAX   64
-#define EVENTS_REPLY_BYTES (128 * 1024)
+#define EVENTS_REPLY_BYTES ((size_t)128 * 1024)
 #define EVENT_NAME_SIZE    65
 
 /* Position in the stream: the log's index, then a count within it. Strictly rising. */
@@ -23,7 +23,8 @@ struct event_number {
 };
 
 struct event_row {
-	struct event_number number;
+	struct event_number number; /* as clients know it */
+	struct event_number told;   /* as the sender gave it */
 	uint64_t wall_ms;
 	char name[EVENT_NAME_SIZE];
 	char *json;
@@ -37,6 +38,10 @@ struct events {
 	size_t bytes;
 	bool any; /* at least one event was ever seen */
 	struct event_number last;
+	/* The newest that went for want of room, as the sender told it: known when it comes again.
+	 */
+	struct event_number dropped_told;
+	uint64_t dropped_wall_ms;
 	/* Every event after this number is still here. */
 	struct event_number complete_after;
 };

@@ -8,8 +8,10 @@
 #include "base/text.h"
 #include "gateway/clients.h"
 #include "gateway/http.h"
+#include "gateway/limit.h"
 
 #define HOUSEKEEPING_MS 1000
+#define GROWTH_MAX      ((size_t)256 * 1024 * 1024)
 
 void gateway_setup(const struct conf *conf, struct view_setup *setup)
 {
@@ -62,6 +64,7 @@ static void housekeeping(uv_timer_t *timer)
 static int gateway_start(struct worker *worker, struct err *why)
 {
 	struct gateway *gateway = calloc(1, sizeof(*gateway));
+	struct err unlimited;
 	int rc;
 
 	if (gateway == NULL)
@@ -79,6 +82,8 @@ static int gateway_start(struct worker *worker, struct err *why)
 		return err_in(why, rc, "http.listen");
 	if ((rc = clients_open(&gateway->clients, gateway, why)) < 0)
 		return rc;
+	if (limit_growth(GROWTH_MAX, &unlimited) < 0)
+		log_event(LOG_WARNING, "gateway.unlimited", "%s", unlimited.text);
 	CHECK(uv_timer_start(&gateway->housekeeping, housekeeping, 0, HOUSEKEEPING_MS) == 0);
 	return 0;
 }

@@ -94,7 +94,7 @@ static void patroni_families(struct page *page)
 	one(page, "patroni_dcs_last_seen", "gauge",
 	    "Seconds since 1970 of the last contact with the leader; 0: never.",
 	    patroni_dcs_last_seen(view));
-	if (view->db_known && self->timeline != 0)
+	if (view->db_known && self != NULL && self->timeline != 0)
 		patroni_wal(page, self);
 	if (self != NULL)
 		one(page, "patroni_failover_priority", "gauge", "Failover priority of this node.",

@@ -29,65 +29,72 @@ size_t request_refuse(uint64_t id, const struct err *why, uint8_t **reply)
 	return reply_pack(&message, reply);
 }
 
-static size_t answer_leader(Mha__Client__Reply *reply, const struct view *view, uint8_t **out)
+static void reply_init(Mha__Client__Reply *reply, uint64_t id, Mha__Client__Reply__BodyCase body)
 {
+	mha__client__reply__init(reply);
+	reply->version = CLIENT_PROTOCOL_VERSION;
+	reply->id = id;
+	reply->body_case = body;
+}
+
+static size_t answer_leader(uint64_t id, const struct view *view, uint8_t **out)
+{
+	Mha__Client__Reply reply;
 	struct leader_message message;
 
 	leader_to_message(view, &message);
-	reply->body_case = MHA__CLIENT__REPLY__BODY_LEADER;
-	reply->leader = &message.leader;
-	return reply_pack(reply, out);
+	reply_init(&reply, id, MHA__CLIENT__REPLY__BODY_LEADER);
+	reply.leader = &message.leader;
+	return reply_pack(&reply, out);
 }
 
-static size_t answer_status(Mha__Client__Reply *reply, const struct view *view, uint8_t **out)
+static size_t answer_status(uint64_t id, const struct view *view, uint8_t **out)
 {
+	Mha__Client__Reply reply;
 	struct status_message message;
 
 	status_to_message(view, &message);
-	reply->body_case = MHA__CLIENT__REPLY__BODY_STATUS;
-	reply->status = &message.status;
-	return reply_pack(reply, out);
+	reply_init(&reply, id, MHA__CLIENT__REPLY__BODY_STATUS);
+	reply.status = &message.status;
+	return reply_pack(&reply, out);
 }
 
-static size_t answer_history(Mha__Client__Reply *reply, const struct view *view, uint8_t **out)
+static size_t answer_history(uint64_t id, const struct view *view, uint8_t **out)
 {
+	Mha__Client__Reply reply;
 	struct history_message message;
 
 	history_to_message(view, &message);
-	reply->body_case = MHA__CLIENT__REPLY__BODY_HISTORY;
-	reply->history = &message.history;
-	return reply_pack(reply, out);
+	reply_init(&reply, id, MHA__CLIENT__REPLY__BODY_HISTORY);
+	reply.history = &message.history;
+	return reply_pack(&reply, out);
 }
 
-static size_t answer_events(Mha__Client__Reply *reply, const struct events *events,
+static size_t answer_events(uint64_t id, const struct events *events,
 			    const Mha__Client__GetEvents *call, uint8_t **out)
 {
 	struct event_number since = {call->since_index, call->since_sub};
+	Mha__Client__Reply reply;
 	struct events_message message;
 
 	events_since(events, since, &message);
-	reply->body_case = MHA__CLIENT__REPLY__BODY_EVENTS;
-	reply->events = &message.events;
-	return reply_pack(reply, out);
+	reply_init(&reply, id, MHA__CLIENT__REPLY__BODY_EVENTS);
+	reply.events = &message.events;
+	return reply_pack(&reply, out);
 }
 
 static size_t answer_call(const Mha__Client__Request *request, const struct view *view,
 			  const struct events *events, uint8_t **out, struct err *why)
 {
-	Mha__Client__Reply reply;
-
-	mha__client__reply__init(&reply);
-	reply.version = CLIENT_PROTOCOL_VERSION;
-	reply.id = request->id;
 	switch (request->call_case) {
 	case MHA__CLIENT__REQUEST__CALL_GET_LEADER:
-		return answer_leader(&reply, view, out);
+		return answer_leader(request->id, view, out);
 	case MHA__CLIENT__REQUEST__CALL_GET_STATUS:
-		return answer_status(&reply, view, out);
+		return answer_status(request->id, view, out);
 	case MHA__CLIENT__REQUEST__CALL_GET_HISTORY:
-		return answer_history(&reply, view, out);
+		return answer_history(request->id, view, out);
 	case MHA__CLIENT__REQUEST__CALL_GET_EVENTS:
-		return answer_events(&reply, events, request->get_events, out);
+		return answer_events(request->id, events, request->get_events, out);
 	default:
 		err_set(why, ERR_INVALID,
 			"request.call: none that this agent knows (get_leader, get_status, "

@@ -8,11 +8,11 @@
 #define REQUEST_BYTES_MAX 4096
 
 /*
- * The packed Reply to `request`; whatever the bytes are, there is an answer, which names the
- * place and the reason of what is wrong. Returns its size and sets `*reply` (heap, caller's), or
- * 0 when memory ran out. `*refused` says that it is an error.
+ * The packed Reply to the packed Request in `bytes`; whatever they are, there is an answer, which
+ * names the place and the reason of what is wrong. Returns its size and sets `*reply` (heap,
+ * caller's), or 0 when memory ran out. `*refused` says that it is an error.
  */
-size_t request_answer(const uint8_t *request, size_t size, const struct view *view,
+size_t request_answer(const uint8_t *bytes, size_t size, const struct view *view,
 		      const struct events *events, uint8_t **reply, bool *refused);
 
 /* The same for a message that is no request at all: an error reply made of `code` and `text`. */

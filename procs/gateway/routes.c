@@ -33,11 +33,11 @@ enum route_match {
 
 struct route {
 	enum route_match match;
+	bool tags; /* tag_x=y of the query must hold */
 	const char *path;
 	check_function check;
 	body_function body; /* NULL: none */
 	const char *type;
-	bool tags; /* tag_x=y of the query must hold */
 };
 
 static const char *query_value(const struct context *context, const char *name)
@@ -291,39 +291,39 @@ static char *body_v1_unknown(const struct context *context)
 
 /* First match wins. Outside /v1 the order and the loose matches are Patroni's. */
 static const struct route ROUTES[] = {
-	{WHOLE, "/v1/leader", check_always, body_v1_leader, TYPE_JSON, false},
-	{WHOLE, "/v1/status", check_always, body_v1_status, TYPE_JSON, false},
-	{WHOLE, "/v1/history", check_always, body_v1_history, TYPE_JSON, false},
-	{WHOLE, "/v1/events", check_v1_events, body_v1_events, TYPE_JSON, false},
-	{FIRST, "/v1", check_not_found, body_v1_unknown, TYPE_JSON, false},
+	{WHOLE, false, "/v1/leader", check_always, body_v1_leader, TYPE_JSON},
+	{WHOLE, false, "/v1/status", check_always, body_v1_status, TYPE_JSON},
+	{WHOLE, false, "/v1/history", check_always, body_v1_history, TYPE_JSON},
+	{WHOLE, false, "/v1/events", check_v1_events, body_v1_events, TYPE_JSON},
+	{FIRST, false, "/v1", check_not_found, body_v1_unknown, TYPE_JSON},
 
-	{FIRST, "/patroni", check_always, body_node, TYPE_JSON, false},
-	{FIRST, "/cluster", check_always, body_cluster, TYPE_JSON, false},
-	{FIRST, "/history", check_always, body_history, TYPE_JSON, false},
-	{FIRST, "/metrics", check_always, body_metrics, TYPE_METRICS, false},
-	{FIRST, "/liveness", check_liveness, NULL, NULL, false},
-	{FIRST, "/readiness", check_readiness, NULL, NULL, false},
+	{FIRST, false, "/patroni", check_always, body_node, TYPE_JSON},
+	{FIRST, false, "/cluster", check_always, body_cluster, TYPE_JSON},
+	{FIRST, false, "/history", check_always, body_history, TYPE_JSON},
+	{FIRST, false, "/metrics", check_always, body_metrics, TYPE_METRICS},
+	{FIRST, false, "/liveness", check_liveness, NULL, NULL},
+	{FIRST, false, "/readiness", check_readiness, NULL, NULL},
 
-	{WHOLE, "/", check_primary, body_node, TYPE_JSON, false},
-	{WHOLE, "/sync", check_sync, body_node, TYPE_JSON, true},
-	{WHOLE, "/synchronous", check_sync, body_node, TYPE_JSON, true},
-	{WHOLE, "/quorum", check_quorum, body_node, TYPE_JSON, true},
-	{WHOLE, "/async", check_async, body_node, TYPE_JSON, true},
-	{WHOLE, "/asynchronous", check_async, body_node, TYPE_JSON, true},
-	{WHOLE, "/read-only-sync", check_read_only_sync, body_node, TYPE_JSON, true},
-	{WHOLE, "/read-only-synchronous", check_read_only_sync, body_node, TYPE_JSON, true},
-	{WHOLE, "/read-only-quorum", check_read_only_quorum, body_node, TYPE_JSON, true},
+	{WHOLE, false, "/", check_primary, body_node, TYPE_JSON},
+	{WHOLE, true, "/sync", check_sync, body_node, TYPE_JSON},
+	{WHOLE, true, "/synchronous", check_sync, body_node, TYPE_JSON},
+	{WHOLE, true, "/quorum", check_quorum, body_node, TYPE_JSON},
+	{WHOLE, true, "/async", check_async, body_node, TYPE_JSON},
+	{WHOLE, true, "/asynchronous", check_async, body_node, TYPE_JSON},
+	{WHOLE, true, "/read-only-sync", check_read_only_sync, body_node, TYPE_JSON},
+	{WHOLE, true, "/read-only-synchronous", check_read_only_sync, body_node, TYPE_JSON},
+	{WHOLE, true, "/read-only-quorum", check_read_only_quorum, body_node, TYPE_JSON},
 	/* There are no standby clusters here, so nobody leads one. */
-	{INSIDE, "standby_leader", check_never, body_node, TYPE_JSON, false},
-	{INSIDE, "standby-leader", check_never, body_node, TYPE_JSON, false},
-	{INSIDE, "leader", check_primary, body_node, TYPE_JSON, false},
-	{INSIDE, "master", check_primary, body_node, TYPE_JSON, false},
-	{INSIDE, "primary", check_primary, body_node, TYPE_JSON, false},
-	{INSIDE, "read-write", check_primary, body_node, TYPE_JSON, false},
-	{INSIDE, "replica", check_replica, body_node, TYPE_JSON, true},
-	{INSIDE, "read-only", check_read_only, body_node, TYPE_JSON, true},
-	{INSIDE, "health", check_health, body_node, TYPE_JSON, true},
-	{INSIDE, "", check_never, body_node, TYPE_JSON, false},
+	{INSIDE, false, "standby_leader", check_never, body_node, TYPE_JSON},
+	{INSIDE, false, "standby-leader", check_never, body_node, TYPE_JSON},
+	{INSIDE, false, "leader", check_primary, body_node, TYPE_JSON},
+	{INSIDE, false, "master", check_primary, body_node, TYPE_JSON},
+	{INSIDE, false, "primary", check_primary, body_node, TYPE_JSON},
+	{INSIDE, false, "read-write", check_primary, body_node, TYPE_JSON},
+	{INSIDE, true, "replica", check_replica, body_node, TYPE_JSON},
+	{INSIDE, true, "read-only", check_read_only, body_node, TYPE_JSON},
+	{INSIDE, true, "health", check_health, body_node, TYPE_JSON},
+	{INSIDE, false, "", check_never, body_node, TYPE_JSON},
 };
 
 static bool route_matches(const struct route *route, const char *path)

@@ -33,9 +33,12 @@ int ip_prefix_parse(struct ip_prefix *ip, const char *text, struct err *why)
 	} else {
 		return err_set(why, ERR_INVALID, "'%s' is no IP address", address);
 	}
-	if (!text_parse_u64(slash + 1, &length) || length == 0 || length > 8U * ip->size)
+
+	const unsigned bits = 8U * ip->size;
+
+	if (!text_parse_u64(slash + 1, &length) || length == 0 || length > bits)
 		return err_set(why, ERR_INVALID, "'%s': the prefix length must be 1..%u", text,
-			       8U * ip->size);
+			       bits);
 	ip->length = (uint8_t)length;
 	return 0;
 }
@@ -232,8 +235,11 @@ int address_add(struct address *address, uint32_t lifetime_s, struct err *why)
 	mnl_attr_put(message, IFA_CACHEINFO, sizeof(lifetime), &lifetime);
 	if ((rc = netlink_talk(&address->netlink, message, NULL, NULL, NULL, why)) < 0)
 		return err_in(why, rc, "add the virtual IP to %s", address->interface);
-	address->present = true;
-	address->present_length = address->ip.length;
+	/* An IPv6 address answers only when the kernel has said so, a moment later. */
+	if (!v6) {
+		address->present = true;
+		address->present_length = address->ip.length;
+	}
 	return 0;
 }
 

@@ -43,7 +43,8 @@ void address_close(struct address *address);
 
 /*
  * Present for `lifetime_s` from now on, at least 1: the kernel removes it then if nobody renews.
- * An IPv6 address is preferred for no time at all, so that nothing takes it as a source address.
+ * An IPv6 address is preferred for no time at all, so that nothing takes it as a source address;
+ * it is `present` when address_watch() has seen the kernel say so.
  * ERR_NOT_FOUND: no such interface.
  */
 MUST_CHECK int address_add(struct address *address, uint32_t lifetime_s, struct err *why);

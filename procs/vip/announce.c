@@ -115,21 +115,15 @@ void announce_na(struct frame *frame, const uint8_t mac[static 6], const uint8_t
 
 static int send_frame(int packet_fd, const struct frame *frame, unsigned index, struct err *why)
 {
-	int type = 0;
-	socklen_t size = sizeof(type);
 	struct sockaddr_ll to = {
 		.sll_family = AF_PACKET, .sll_ifindex = (int)index, .sll_halen = 6};
 
-	if (getsockopt(packet_fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
-		return err_set_errno(why, ERR_IO, errno, "announce: packet socket");
 	memcpy(&to.sll_protocol, frame->bytes + 12, sizeof(to.sll_protocol));
 	memcpy(to.sll_addr, frame->bytes, 6);
 
 	/* The kernel makes the Ethernet header of a datagram socket. */
-	const size_t skip = type == SOCK_RAW ? 0 : ETHERNET_HEADER;
-
-	if (sendto(packet_fd, frame->bytes + skip, frame->size - skip, MSG_DONTWAIT,
-		   (const struct sockaddr *)&to, sizeof(to)) < 0)
+	if (sendto(packet_fd, frame->bytes + ETHERNET_HEADER, frame->size - ETHERNET_HEADER,
+		   MSG_DONTWAIT, (const struct sockaddr *)&to, sizeof(to)) < 0)
 		return err_set_errno(why, ERR_IO, errno, "announce the virtual IP");
 	return 0;
 }

@@ -25,7 +25,7 @@ void announce_na(struct frame *frame, const uint8_t mac[static 6], const uint8_t
 /*
  * Send one announcement of address->ip on its interface. Does not wait.
  *
- *   packet_fd   an AF_PACKET socket, SOCK_RAW or SOCK_DGRAM.
+ *   packet_fd   an AF_PACKET socket of type SOCK_DGRAM.
  *
  * Returns 0 (also on an interface without Ethernet addresses, where there is nothing to tell), or
  * ERR_NOT_FOUND (no interface), ERR_IO. Repeating it is harmless.

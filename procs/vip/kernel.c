@@ -197,7 +197,7 @@ int kernel_set_address(struct kernel *kernel, const struct serve *serve, uint64_
 	if ((rc = address_add(address, lifetime_s, why)) < 0)
 		return rc;
 	kernel->address_until_ns = now_ns + lifetime_s * S;
-	*added = !was_present;
+	*added = !was_present && address->present;
 	return 0;
 }
 

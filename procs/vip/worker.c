@@ -232,7 +232,11 @@ static int enforce(struct vip *vip)
 {
 	int rc = set_fence(vip, &vip->serve);
 
+	vip->fence_wrong = rc < 0;
 	if (vip->serve.state == FENCE_CLOSED) {
+		/* A failover waits for the fence, not for the end of some thousand sessions. */
+		report(vip, false);
+
 		const int sessions_rc = end_sessions(vip);
 
 		rc = rc < 0 ? rc : sessions_rc;
@@ -336,16 +340,17 @@ static void on_address_event(uv_poll_t *poll, int status, int events)
 	struct vip *vip = poll->data;
 	struct address *address = &vip->kernel.address;
 	const bool was_up = address->link_up;
+	const bool was_present = address->present;
 
 	UNUSED(events);
 	watch_on(poll, status, on_address_event);
 	if (!address_watch(address))
 		return;
-	if (vip->serve.state == FENCE_OPEN && !address->present)
+	if (vip->serve.state == FENCE_OPEN && was_present && !address->present)
 		log_event(LOG_WARNING, "vip.lost",
 			  "interface=%s somebody removed the virtual IP; it is added again",
 			  address->interface);
-	(void)set_address(vip, !was_up && address->link_up);
+	(void)set_address(vip, (!was_up && address->link_up) || (!was_present && address->present));
 	publish(vip);
 	report(vip, false);
 }

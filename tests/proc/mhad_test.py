@@ -117,13 +117,13 @@ class Agent:
                      f"address: 10.99.99.{number}, public_key: \"{KEYS[number - 1]}\"}}\n")
         self.write(self.conf, text, 0o644)
 
-    def start(self, environment=None, ready=True, pass_fds=()):
+    def start(self, environment=None, ready=True, pass_fds=(), extra_groups=None):
         with open(self.log, "ab") as log:
             # mhad's own session, so that a stray signal of the terminal changes no result.
             self.process = subprocess.Popen([ARGS.mhad, "--config", str(self.conf)], stderr=log,
                                             stdout=log, start_new_session=True,
                                             env={**os.environ, **(environment or {})},
-                                            pass_fds=pass_fds)
+                                            pass_fds=pass_fds, extra_groups=extra_groups)
         if ready:
             mark = f"node=node-. process=master master.ready pid={self.process.pid} "
             self.wait_log(mark)
@@ -201,7 +201,10 @@ def user_ids(name):
 
 def case_privileges(agent):
     """Each worker: its user, its groups, no capability but vip's, nothing to be gained."""
-    agent.start(environment={"MHA_TEST_LEAK": "1"})
+    stray = 12345  # a supplementary group of root's that nobody may keep
+    agent.start(environment={"MHA_TEST_LEAK": "1"},
+                extra_groups=[stray])
+    check(str(stray) in status_of(agent.process.pid)["Groups"].split(), "the master has it")
     pids = agent.pids()
     check(set(pids) == set(WORKERS), f"workers: {sorted(pids)}")
     for name, pid in pids.items():
@@ -236,9 +239,12 @@ def case_privileges(agent):
 
 
 def case_descriptors(agent):
-    """Each worker holds what it is handed and nothing else of the master's; secrets reach only theirs."""
-    leak = os.open("/dev/null", os.O_RDONLY)
+    """Each worker holds what it is handed and nothing else; secrets reach only theirs."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    leak = fcntl.fcntl(null, fcntl.F_DUPFD, 40)  # above the places of what is handed over
+    os.close(null)
     agent.start(pass_fds=(leak,))
+    check(os.path.exists(f"/proc/{agent.process.pid}/fd/{leak}"), "the master has it, too")
     pids = agent.pids()
     for name, pid in pids.items():
         links = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}")
@@ -272,7 +278,8 @@ def case_descriptors(agent):
     inodes = {os.readlink(f"/proc/{agent.process.pid}/fd/{fd}")[8:-1]
               for fd in os.listdir(f"/proc/{agent.process.pid}/fd")}
     for table in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6"):
-        for line in pathlib.Path(f"/proc/{agent.process.pid}/net/{table}").read_text().splitlines()[1:]:
+        rows = pathlib.Path(f"/proc/{agent.process.pid}/net/{table}").read_text().splitlines()
+        for line in rows[1:]:
             check(line.split()[9] not in inodes, f"the master has a {table} socket")
 
 
@@ -315,7 +322,8 @@ def case_backoff(agent):
               for line in agent.lines("worker.backoff worker=dbmon")]
     check(delays[:5] == [50, 100, 200, 400, 800], f"delays {delays}")
     starts = [stamp(line) for line in agent.lines("worker.started worker=dbmon")]
-    for planned, begun, ended in zip(delays, agent.lines("worker.backoff worker=dbmon"), starts[2:]):
+    planned_at = agent.lines("worker.backoff worker=dbmon")
+    for planned, begun, ended in zip(delays, planned_at, starts[2:]):
         check(ended - stamp(begun) >= planned / 1000 - 0.005, f"restarted before {planned} ms")
     check(not agent.lines("worker.ended worker=(consensus|vip|dbctl|gateway)"), "others ended")
     (agent.libexec / "mha-dbmon.mode").unlink()
@@ -419,6 +427,23 @@ def case_master_killed(agent):
     generations = [re.search(r"generation=(\d+)", line).group(1)
                    for line in agent.lines("test.start name=consensus")]
     check(generations == ["1", "2"], f"consensus' section was lost: {generations}")
+
+
+def case_earlier_life(agent):
+    """As long as any process of an earlier life holds a section, no second writer is started."""
+    agent.start()
+    agent.signal(signal.SIGTERM)
+    check(agent.wait() == 0, "exit status")
+    agent.log.write_text("")
+    with open(agent.run_dir / "status" / "dbmon", "rb") as section:
+        fcntl.flock(section, fcntl.LOCK_EX)  # as the earlier process does while it lives
+        agent.start(ready=False)
+        agent.wait_log("worker.earlier_life worker=dbmon")
+        agent.wait_log("worker.ready", count=len(WORKERS) - 1)
+        check("dbmon" not in agent.pids(), "a second writer was started")
+    agent.wait_log("worker.ready worker=dbmon")
+    agent.wait_log("master.ready")
+    check(not agent.lines("worker.backoff"), "waiting was counted as failing")
 
 
 def case_hung(agent):

@@ -318,7 +318,6 @@ void dbmon_probe(struct host *host, bool again)
 	if (!host->probed_once || memcmp(&event.facts, &host->probed, sizeof(host->probed)) != 0) {
 		host->probed = event.facts;
 		host->probed_once = true;
-		trace("n%u probe: db %u hung %d state %d", host->id, event.facts.db, host->pg.hung, host->pg.state);
 		bus_send(host, &event);
 	}
 	if (again)

@@ -52,6 +52,7 @@ static void host_crash(struct host *host)
 	if (host->consensus_up)
 		consensus_stop(host);
 	host->up = false;
+	host->lease_true_until = 0;
 	for (unsigned id = 1; id <= world.total; id++)
 		host->pg.senders[id].on = false;
 	event_add(world.now + random_between(200, 8000) * MS,
@@ -111,13 +112,14 @@ static void cut_sides(uint64_t mask, int change)
 				world.cut[a][b] = (uint8_t)(world.cut[a][b] + change);
 }
 
+/* Never shortened: what waits for the end of a stop would be overtaken by what comes later. */
 static void freeze(struct host *host, bool whole)
 {
 	const uint64_t until = world.now + a_while();
 
 	trace("n%u %s stands still", host->id, whole ? "agent" : "consensus");
 	for (unsigned process = 0; process < PROCESS_COUNT; process++)
-		if (whole || process == PROCESS_CONSENSUS)
+		if ((whole || process == PROCESS_CONSENSUS) && host->frozen_until[process] < until)
 			host->frozen_until[process] = until;
 }
 
@@ -136,7 +138,7 @@ static void fault_network(struct host *host, enum fault_kind kind)
 		mend_later(host, kind, mask, a_while());
 		break;
 	case FAULT_ONE_WAY:
-		other = (unsigned)random_between(1, world.total);
+		other = 1 + (host->id + (unsigned)random_below(world.total - 1)) % world.total;
 		trace("network cut from n%u to n%u", host->id, other);
 		world.cut[host->id][other]++;
 		mend_later(host, kind, other, a_while());

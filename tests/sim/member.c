@@ -104,10 +104,11 @@ static void op_effect(void *arg, const struct effect *effect)
 		broadcast(host, &effect->answer.facts);
 		break;
 	case FX_ORDER:
-		trace("n%u order %s epoch %lu upstream %u promise %lu rule %x/%u", host->id,
-		      order_kind_name(effect->order.kind), (unsigned long)effect->order.epoch,
-		      effect->order.upstream, (unsigned long)effect->order.promise,
-		      effect->order.rule.members, effect->order.rule.need);
+		trace("n%u (db %u) order %s epoch %lu upstream %u promise %lu rule %x/%u", host->id,
+		      raftnode_agent(host->raftnode)->self.db, order_kind_name(effect->order.kind),
+		      (unsigned long)effect->order.epoch, effect->order.upstream,
+		      (unsigned long)effect->order.promise, effect->order.rule.members,
+		      effect->order.rule.need);
 		give_order(host, order_executor(effect->order.kind), &effect->order);
 		break;
 	case FX_GRANT:
@@ -212,7 +213,6 @@ void consensus_start(struct host *host)
 void consensus_stop(struct host *host)
 {
 	host->consensus_up = false;
-	host->lease_true_until = 0;
 	if (host->raftnode != NULL) {
 		raftnode_close(host->raftnode, NULL, NULL);
 		raftnode_free(host->raftnode);

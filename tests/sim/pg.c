@@ -36,7 +36,11 @@ static void branches_find(struct pg *pg, wal_lsn from)
 		const uint32_t timeline = world.records[pg->wal[at]].timeline;
 
 		if (at > 0 && timeline != world.records[pg->wal[at - 1]].timeline) {
-			CHECK(pg->branch_count < WAL_HISTORY_MAX);
+			if (pg->branch_count == WAL_HISTORY_MAX) {
+				pg->branch_count--;
+				memmove(&pg->branches[0], &pg->branches[1],
+					pg->branch_count * sizeof(pg->branches[0]));
+			}
 			pg->branches[pg->branch_count++] = (struct wal_branch){
 				.timeline = world.records[pg->wal[at - 1]].timeline, .end = at};
 		}

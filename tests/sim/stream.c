@@ -259,15 +259,20 @@ void stream_retry(struct host *host)
 	struct pg *pg = &host->pg;
 
 	if (pg->receiving) {
-		const bool heard = upstream_reachable(host, &world.hosts[pg->receiving_from]);
+		const struct host *upstream = &world.hosts[pg->receiving_from];
+		const struct wal_sender *sender = &upstream->pg.senders[host->id];
 
-		if (heard) {
+		if (!upstream_reachable(host, upstream)) {
+			if (pg->silent_since == 0)
+				pg->silent_since = world.now;
+			else if (world.now - pg->silent_since > STREAM_PATIENCE)
+				stream_disconnect(host);
+		} else if (!sender->on || sender->connection != pg->connection) {
+			/* The other side knows nothing of this connection: a reset. */
+			stream_disconnect(host);
+		} else {
 			pg->silent_since = 0;
 			reply_later(host);
-		} else if (pg->silent_since == 0) {
-			pg->silent_since = world.now;
-		} else if (world.now - pg->silent_since > STREAM_PATIENCE) {
-			stream_disconnect(host);
 		}
 	} else {
 		(void)stream_connect(host);

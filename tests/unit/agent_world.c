@@ -9,8 +9,11 @@
 
 static bool connected(const struct world *world, node_id a, node_id b)
 {
-	return world->hosts[a].up && world->hosts[b].up &&
-	       (a == b || (!world->hosts[a].cut && !world->hosts[b].cut));
+	const struct host *from = &world->hosts[a];
+	const struct host *to = &world->hosts[b];
+
+	return from->up && to->up &&
+	       (a == b || (!from->cut && !to->cut && !from->deaf && !to->deaf));
 }
 
 static bool has_majority(const struct world *world, node_id node)
@@ -229,6 +232,7 @@ static void tell_raft(struct world *world, node_id id)
 	} else if (view.leader && world->now_ns > view.lease_until_ns + 2 * ELECTION) {
 		view = (struct raft_view){.term = view.term};
 	}
+	view.current = host->raft.current || host->applied == world->log_length;
 	if (memcmp(&view, &host->raft, sizeof(view)) != 0) {
 		host->raft = view;
 		world_event(world, id, (struct agent_event){.kind = EV_RAFT});
@@ -339,6 +343,8 @@ static void promote(struct db *db)
 		(struct wal_branch){position->timeline, position->flushed};
 	position->timeline =
 		1 + (position->timeline > db->reserved ? position->timeline : db->reserved);
+	if (db->promote_to != 0)
+		position->timeline = db->promote_to;
 	position->flushed += WRITE_BYTES;
 	db->rule_since = position->flushed;
 	db->state = DB_PRIMARY;
@@ -355,11 +361,17 @@ static bool execute_db(struct world *world, struct host *host, const struct orde
 		db->position = (struct wal_position){.timeline = 1, .flushed = 1000};
 		db->state = DB_DOWN;
 		return true;
-	case ORDER_DB_START:
-		configure(db, order);
+	case ORDER_DB_START: {
+		struct order kept = *order;
+
+		/* The agent cannot ask a database that is down what it has promised. */
+		if (kept.promise < db->promise)
+			kept.promise = db->promise;
+		configure(db, &kept);
 		if (db->state == DB_DOWN)
 			db->state = DB_STANDBY;
 		return db->state == DB_STANDBY;
+	}
 	case ORDER_DB_STOP:
 	case ORDER_DB_KILL:
 		if (db->state != DB_ABSENT)

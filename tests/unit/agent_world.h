@@ -30,11 +30,13 @@ struct db {
 	uint32_t reserved;
 	wal_lsn rule_since;
 	bool excluded;
+	uint32_t promote_to; /* the next promotion takes this number, whatever is reserved */
 };
 
 struct host {
-	bool up;  /* its agent runs */
-	bool cut; /* no network */
+	bool up;   /* its agent runs */
+	bool cut;  /* no network */
+	bool deaf; /* its agent has no network, its database has */
 	struct agent agent;
 	struct raft_view raft;
 	unsigned applied; /* entries of the log */

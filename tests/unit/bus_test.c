@@ -175,8 +175,9 @@ Test(bus, messages_arrive_in_order_both_ways)
 	cr_assert_eq(f.vip.number, 40);
 	cr_assert_eq(f.vip.route, ROUTE_GRANT);
 
-	Mha__Bus__FenceReport report = MHA__BUS__FENCE_REPORT__INIT;
+	Mha__Bus__FenceReport report;
 
+	mha__bus__fence_report__init(&report);
 	report.epoch = 7;
 	run_until(&f, &f.vip.connected, 1);
 	cr_assert_eq(bus_send(f.vip.bus, ROUTE_FENCE, &report.base, &why), 0, "%s", why.text);
@@ -213,8 +214,9 @@ Test(bus, a_wrong_sender_or_an_oversized_message_is_refused_before_it_leaves)
 	struct fixture f;
 	struct err why = {0};
 	char text[2048];
-	Mha__Bus__FenceReport report = MHA__BUS__FENCE_REPORT__INIT;
+	Mha__Bus__FenceReport report;
 
+	mha__bus__fence_report__init(&report);
 	fixture_open(&f);
 	side_open(&f, &f.consensus, WORKER_consensus);
 	side_open(&f, &f.vip, WORKER_vip);

@@ -298,12 +298,13 @@ Test(envelope, snapshots_out_of_range_are_refused)
 {
 	Mha__Peer__Envelope envelope = MHA__PEER__ENVELOPE__INIT;
 	Mha__Peer__InstallSnapshot good = MHA__PEER__INSTALL_SNAPSHOT__INIT, bad;
-	Mha__Peer__RaftServer one = MHA__PEER__RAFT_SERVER__INIT;
+	Mha__Peer__RaftServer one;
 	Mha__Peer__RaftServer *list[NODES_MAX + 1];
 	char address[] = "10.0.0.1:7400", nothing[] = "";
 	static uint8_t data[LOG_SNAPSHOT_MAX + 1];
 	struct err why = {0};
 
+	mha__peer__raft_server__init(&one);
 	for (size_t i = 0; i < COUNT_OF(list); i++)
 		list[i] = &one;
 	one.id = 1;

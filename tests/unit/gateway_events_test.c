@@ -39,6 +39,7 @@ static const struct event_row *add(struct world *world, uint64_t index, uint32_t
 	event.sub = sub;
 	event.name = name;
 	event.json = json;
+	event.wall_ms = 1000 + index;
 	return events_add(&world->events, &event, &why);
 }
 
@@ -91,6 +92,20 @@ Test(events, a_repeat_is_dropped_and_a_reused_number_is_not)
 	cr_assert_not_null(row);
 	cr_expect_eq(row->number.index, 5);
 	cr_expect_eq(row->number.sub, 3);
+	cr_expect_null(add(world, 3, 0, "older"), "told again under its first number");
+	world_free(world);
+}
+
+Test(events, what_went_does_not_come_back)
+{
+	struct world *world = world_new();
+
+	for (unsigned i = 1; i <= EVENTS_MAX + 10; i++)
+		cr_assert_not_null(add(world, i, 0, "x"));
+	for (unsigned i = 1; i <= EVENTS_MAX + 10; i++)
+		cr_expect_null(add(world, i, 0, "x"));
+	cr_expect_eq(world->events.last.index, EVENTS_MAX + 10);
+	cr_expect_eq(world->events.last.sub, 0);
 	world_free(world);
 }
 

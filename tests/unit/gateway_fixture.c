@@ -45,8 +45,8 @@ static void fixture_decisions(struct cluster *cluster, uint64_t wall_ms)
 		decision->cause = rows[i].cause;
 		decision->from = rows[i].from;
 		decision->to = rows[i].to;
-		decision->usable = FLUSHED - (3 - i) * 0x1000;
-		decision->at_ms = wall_ms - (3 - i) * 60000;
+		decision->usable = FLUSHED - (uint64_t)(3 - i) * 0x1000;
+		decision->at_ms = wall_ms - (uint64_t)(3 - i) * 60000;
 		decision->before = (struct sync_rule){node_bit(2) | node_bit(3), 1};
 		decision->after = (struct sync_rule){node_bit(3), 1};
 		decision->detect_us = rows[i].detect_us;
@@ -121,7 +121,7 @@ static void fixture_consensus(struct status_consensus *consensus, uint64_t now_n
 	fixture_decisions(cluster, wall_ms);
 	for (node_id node = 1; node <= 3; node++) {
 		consensus->peers[node].known = true;
-		consensus->peers[node].heard_ns = now_ns - node * 20 * MS;
+		consensus->peers[node].heard_ns = now_ns - (uint64_t)node * 20 * MS;
 		fixture_facts(&consensus->peers[node].facts, node, node == 3 ? 0x100 : 0);
 	}
 }

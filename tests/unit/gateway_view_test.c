@@ -305,6 +305,13 @@ Test(view, a_witness_is_no_database)
 	cr_expect_str_eq(view_role(view_member(&world->view, 3)), "witness");
 	cr_expect_str_eq(view_member(&world->view, 3)->state, "voting");
 	cr_expect_eq(view_member(&world->view, 3)->lag_bytes, -1);
+	snprintf(world->sections.master.node, sizeof(world->sections.master.node), "n3");
+	memset(&world->sections.consensus.peers[3], 0, sizeof(struct status_peer));
+	world->sections.has[STATUS_DBMON] = world->sections.has[STATUS_VIP] = false;
+	look(world);
+	cr_expect_str_eq(view_self(&world->view)->state, "voting");
+	cr_expect_not(world->view.is_data || world->view.reads || world->view.serves);
+	cr_expect_str_eq(world->view.server->name, "n1");
 	free(world);
 }
 

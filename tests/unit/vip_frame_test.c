@@ -1,5 +1,6 @@
 /* What goes on the wire, into the kernel and comes back from it: frames, notes, prefixes. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -96,13 +97,13 @@ Test(vip_note, anything_else_is_not_a_note)
 		"lease round 7 cluster 00c0ffee00c0ffee",
 		"lease epoch 7 house 00c0ffee00c0ffee",
 	};
+	static const char GOOD[] = "lease epoch 7 cluster 00c0ffee00c0ffee";
 	char endless[NOTE_SIZE + 1];
 	struct note note;
 
-	memset(endless, ' ', sizeof(endless));
-	memcpy(endless, "lease epoch 7 cluster 00c0ffee00c0ffee", 38);
-	cr_expect(note_parse(&note, endless, 38));
-	cr_expect_not(note_parse(&note, endless, sizeof(endless)));
+	(void)snprintf(endless, sizeof(endless), "%-*s", NOTE_SIZE, GOOD);
+	cr_expect(note_parse(&note, endless, strlen(GOOD)));
+	cr_expect_not(note_parse(&note, endless, NOTE_SIZE));
 	for (size_t i = 0; i < COUNT_OF(texts); i++)
 		cr_expect_not(note_parse(&note, texts[i], strlen(texts[i])), "'%s'", texts[i]);
 	cr_expect_not(note_parse(&note, "lease\0epoch 7 cluster 00c0ffee00c0ffee", 39));

@@ -95,7 +95,7 @@ static void title_rule(const size_t *widths, unsigned count, const char *title, 
 
 void table_print(const struct table *table, const char *title, bool colours, FILE *to)
 {
-	size_t widths[TABLE_COLUMNS_MAX];
+	size_t widths[TABLE_COLUMNS_MAX] = {0};
 
 	for (unsigned i = 0; i < table->column_count; i++)
 		widths[i] = column_width(table, i);

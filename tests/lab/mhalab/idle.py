@@ -1,7 +1,10 @@
 """What an agent costs while nothing happens."""
 
 import os
+import signal
 import time
+
+from .system import signal_all, wait_until
 
 
 def pss_kb(pid):
@@ -36,3 +39,12 @@ def measure(lab, seconds):
                      "pss_kb": sum(row["pss_kb"] for row in mine),
                      "cpu_s": sum(row["cpu_s"] for row in mine)})
     return rows
+
+
+def pss_alone(lab, node):
+    """PSS of one node's agent when no other agent on this machine shares its pages."""
+    others = [p for other in lab.nodes if other is not node for p in lab.agent_processes(other)]
+    signal_all(others, signal.SIGKILL)
+    wait_until(lambda: not any(lab.agent_processes(other) for other in lab.nodes
+                               if other is not node), 30, "the other agents to end")
+    return sum(pss_kb(process.pid) for process in lab.agent_processes(node))

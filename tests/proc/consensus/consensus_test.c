@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +202,24 @@ Test(consensus, an_orderly_stop_hands_over)
 	rig_close(&rig);
 }
 
+static bool is_claimed(unsigned id)
+{
+	char path[PATH_SIZE + 30];
+
+	snprintf(path, sizeof(path), "%s/raft/mha4rdb.owner", rig.members[id].state);
+	return access(path, F_OK) == 0;
+}
+
+static void wait_claimed(unsigned id)
+{
+	const uint64_t since = rig.now_ms;
+
+	while (!is_claimed(id)) {
+		cr_assert_lt(rig.now_ms - since, WAIT_MS, "member %u does not catch up", id);
+		rig_turn(&rig);
+	}
+}
+
 /* Damage the middle of each file of the log whose name starts with `prefix`. */
 static unsigned damage(const struct member *member, const char *prefix)
 {
@@ -252,6 +271,7 @@ Test(consensus, a_lost_log_is_not_begun_anew)
 	start_all();
 	wait_agreed(1);
 	victim = follower(wait_leader(0, NULL));
+	wait_claimed(victim);
 	member_kill(&rig, victim);
 	snprintf(command, sizeof(command), "cd %s/raft && rm -f metadata* 0* open* snapshot*",
 		 rig.members[victim].state);
@@ -259,6 +279,42 @@ Test(consensus, a_lost_log_is_not_begun_anew)
 	member_start(&rig, victim);
 	wait_failed(victim, "lost its log");
 	expect_failed_but_alive(victim);
+	rig_close(&rig);
+}
+
+Test(consensus, a_member_that_lost_everything_helps_nobody_until_it_has_caught_up)
+{
+	unsigned victim, other, third;
+	char command[2 * PATH_SIZE + 60];
+
+	start_all();
+	wait_agreed(1);
+	for (unsigned id = 1; id <= MEMBERS; id++)
+		wait_claimed(id);
+	victim = follower(wait_leader(0, NULL));
+	other = follower(victim);
+	third = follower(other);
+	for (unsigned id = 1; id <= MEMBERS; id++)
+		member_kill(&rig, id);
+	snprintf(command, sizeof(command), "rm -rf %s/raft && mkdir %s/raft",
+		 rig.members[victim].state, rig.members[victim].state);
+	cr_assert_eq(system(command), 0);
+	/* A majority by number, but one of the two may have forgotten what counts. */
+	member_start(&rig, victim);
+	member_start(&rig, other);
+	for (uint64_t since = rig.now_ms; rig.now_ms - since < 8 * ELECTION_MS;) {
+		rig_turn(&rig);
+		cr_assert_eq(leader_now(), 0, "%u leads with the vote of %u, which is empty",
+			     leader_now(), victim);
+	}
+	cr_assert_not(is_claimed(victim));
+	member_start(&rig, third);
+	cr_assert_neq(wait_leader(0, NULL), victim);
+	wait_claimed(victim);
+	/* Now it counts: without the third it is the majority. */
+	wait_agreed(1);
+	member_kill(&rig, third);
+	(void)wait_leader(third, NULL);
 	rig_close(&rig);
 }
 
@@ -270,6 +326,7 @@ Test(consensus, the_log_of_another_node_is_refused)
 	start_all();
 	wait_agreed(1);
 	victim = follower(wait_leader(0, NULL));
+	wait_claimed(follower(victim));
 	member_kill(&rig, victim);
 	member_kill(&rig, follower(victim));
 	snprintf(command, sizeof(command), "rm -rf %s/raft && cp -r %s/raft %s/raft",
@@ -301,10 +358,12 @@ static void on_vip(void *arg, enum route_id route, const ProtobufCMessage *messa
 
 static void vip_says_closed(struct fake_vip *vip)
 {
-	Mha__Bus__FenceReport report = MHA__BUS__FENCE_REPORT__INIT;
-	Mha__Bus__OrderResult result = MHA__BUS__ORDER_RESULT__INIT;
+	Mha__Bus__FenceReport report;
+	Mha__Bus__OrderResult result;
 	struct err why = {0};
 
+	mha__bus__fence_report__init(&report);
+	mha__bus__order_result__init(&result);
 	report.state = FENCE_CLOSED;
 	report.epoch = 3;
 	report.incarnation = 1;
@@ -385,6 +444,86 @@ Test(consensus, a_full_disk_ends_the_vote_not_the_process)
 	expect_failed_but_alive(victim);
 	member_kill(&rig, victim);
 	cr_assert_eq(umount(path), 0);
+	rig_close(&rig);
+}
+
+/* A network of our own, in which packets to and from a member can be dropped. */
+static bool own_network(void)
+{
+	return unshare(CLONE_NEWNET) == 0 && system("ip link set lo up") == 0 &&
+	       system("nft 'add table ip cut; "
+		      "add chain ip cut in { type filter hook input priority 0; }'") == 0;
+}
+
+static void cut(unsigned id)
+{
+	char command[200];
+
+	snprintf(command, sizeof(command),
+		 "nft 'add rule ip cut in ip saddr 127.0.0.%u ip daddr != 127.0.0.%u drop; "
+		 "add rule ip cut in ip daddr 127.0.0.%u ip saddr != 127.0.0.%u drop'",
+		 id, id, id, id);
+	cr_assert_eq(system(command), 0);
+}
+
+static void heal(void)
+{
+	cr_assert_eq(system("nft flush chain ip cut in"), 0);
+}
+
+static void wait_ms(uint64_t duration)
+{
+	const uint64_t since = rig.now_ms;
+
+	while (rig.now_ms - since < duration)
+		rig_turn(&rig);
+}
+
+/* How long until `id` follows the leader of the others again. */
+static uint64_t wait_follows(unsigned id)
+{
+	const uint64_t since = rig.now_ms;
+
+	for (;;) {
+		unsigned leader = leader_now();
+
+		cr_assert_lt(rig.now_ms - since, WAIT_MS, "member %u does not come back", id);
+		if (leader != 0 && leader != id && member_look(&rig, id) &&
+		    rig.members[id].seen.leader == leader &&
+		    rig.members[id].seen.term == rig.members[leader].seen.term)
+			return rig.now_ms - since;
+		rig_turn(&rig);
+	}
+}
+
+Test(consensus, a_healed_cut_is_over_within_t)
+{
+	/* In units of T: shorter than a lease, and long enough for TCP to back off for seconds. */
+	static const unsigned lengths[] = {2, 10, 25};
+	unsigned slow = 0;
+
+	if (!own_network())
+		cr_skip_test("needs the right to make a network namespace, and nft");
+	start_all();
+	wait_agreed(1);
+	for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+		for (unsigned leads = 0; leads <= 1; leads++) {
+			unsigned leader = wait_leader(0, NULL);
+			unsigned victim = leads != 0 ? leader : follower(leader);
+			uint64_t took;
+
+			cut(victim);
+			wait_ms(lengths[i] * ELECTION_MS);
+			cr_expect_neq(leader_now(), victim, "it is cut off and holds a lease");
+			heal();
+			took = wait_follows(victim);
+			printf("# %s cut for %u T: follows again after %lu ms (T = %d)\n",
+			       leads != 0 ? "leader" : "follower", lengths[i], (unsigned long)took,
+			       ELECTION_MS);
+			slow += took > ELECTION_MS;
+		}
+	}
+	cr_expect_leq(slow, 1, "%u of 6 took longer than T", slow);
 	rig_close(&rig);
 }
 

@@ -140,10 +140,11 @@ static int configuration(const struct rig *rig, const struct member *member)
 		member->id, member->state, member->run, rig->election_ms);
 	for (unsigned id = 1; id <= MEMBERS; id++)
 		used += (size_t)snprintf(text + used, sizeof(text) - used,
-					 "  - name: n%u\n    id: %u\n    address: 127.0.0.1\n"
+					 "  - name: n%u\n    id: %u\n    address: 127.0.0.%u\n"
 					 "    peer_port: %u\n    postgres_port: %u\n"
 					 "    public_key: '%s'\n",
-					 id, id, rig->ports[id], 20000 + id, rig->keys[id].public);
+					 id, id, id, rig->ports[id], 20000 + id,
+					 rig->keys[id].public);
 	cr_assert_lt(used, sizeof(text));
 	fd = memfd_sealed("conf", text, used, &why);
 	cr_assert_geq(fd, 0, "%s", why.text);

@@ -116,8 +116,8 @@ static void end_actor(struct actor *actor, bool orderly)
 	if (!orderly || control_send(actor->control, CONTROL_STOP, 0, -1, &why) < 0)
 		kill(actor->pid, SIGKILL);
 	waitpid(actor->pid, &status, 0);
-	printf("{\"t\":%" PRIu64 ",\"ended\":\"%s\",\"status\":%d}\n", clock_boot_ns(),
-	       actor->name, status);
+	printf("{\"t\":%" PRIu64 ",\"ended\":\"%s\",\"status\":%d}\n", clock_boot_ns(), actor->name,
+	       status);
 	fflush(stdout);
 	close(actor->control);
 	actor->pid = 0;
@@ -266,9 +266,10 @@ static void command(char *line)
 	if (strcmp(verb, "order") == 0) {
 		command_order(first, rest);
 	} else if (strcmp(verb, "watch") == 0) {
-		Mha__Bus__Watch watch = MHA__BUS__WATCH__INIT;
+		Mha__Bus__Watch watch;
 		struct err why;
 
+		mha__bus__watch__init(&watch);
 		watch.until_ns = clock_boot_ns() + strtoull(first, NULL, 10) * 1000000;
 		watch.interval_ms = (uint32_t)strtoul(rest, NULL, 10);
 		(void)(bus_send(stage.bus, ROUTE_WATCH, &watch.base, &why) < 0);
@@ -313,8 +314,8 @@ static void make_directory(const char *path, const char *user)
 
 	if (row == NULL)
 		die(user);
-	if ((mkdir(path, 0755) < 0 && errno != EEXIST) || chown(path, row->pw_uid, row->pw_gid) < 0 ||
-	    chmod(path, 0777) < 0)
+	if ((mkdir(path, 0755) < 0 && errno != EEXIST) ||
+	    chown(path, row->pw_uid, row->pw_gid) < 0 || chmod(path, 0777) < 0)
 		die(path);
 }
 
@@ -323,9 +324,8 @@ static void make_bus(void)
 {
 	const struct {
 		const char *name, *user;
-	} players[] = {{"consensus", "root"},
-		       {"dbctl", stage.dbctl.user},
-		       {"dbmon", stage.dbmon.user}};
+	} players[] = {
+		{"consensus", "root"}, {"dbctl", stage.dbctl.user}, {"dbmon", stage.dbmon.user}};
 	char path[512];
 
 	snprintf(path, sizeof(path), "%s/bus", stage.run_dir);

@@ -234,6 +234,7 @@ class Case(unittest.TestCase):
     def tearDown(self):
         text = self.agent.close()
         for word in ("AddressSanitizer", "runtime error", "LeakSanitizer", "check failed",
+                     "definitely lost", "Invalid read", "Invalid write", "uninitialised",
                      "CHECK"):
             self.assertNotIn(word, text)
 
@@ -296,6 +297,17 @@ class Http(Case):
         self.assertEqual(status, 405)
         self.assertEqual(headers["Allow"], "GET, HEAD, OPTIONS")
         self.assertIn("error", json.loads(body))
+
+    def test_old_http_and_no_host(self):
+        self.live()
+        for line, status in ((b"OPTIONS / HTTP/1.0", b"200"), (b"GET /replica HTTP/1.0", b"503"),
+                             (b"GET /primary HTTP/1.1\r\nConnection: close", b"200"),
+                             (b"GET http://any/primary?x&=y&lag HTTP/1.0", b"200")):
+            client = socket.create_connection(("127.0.0.1", self.agent.http), 5)
+            client.sendall(line + b"\r\n\r\n")
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+            client.close()
+            self.assertEqual(answer.split(b" ", 2)[1], status, line)
 
     def test_bodies(self):
         self.live()
@@ -530,6 +542,40 @@ class Requests(Case):
         self.assertEqual(events["events"][0]["fields"], {"to": "n1"})
         http_events = json.loads(self.agent.ask("GET", "/v1/events?since_index=6")[1])
         self.assertEqual(http_events, events)
+
+
+class Flood(Case):
+    """A message without an end: ZeroMQ keeps its frames, so the process's own limit ends it."""
+
+    def tearDown(self):
+        self.agent.close()
+
+    def test_memory_is_bounded_and_the_next_one_serves(self):
+        pid = self.live()
+        vandal = Zmtp(self.agent.requests)
+        frames = (bytes([3]) + (4000).to_bytes(8, "big") + b"x" * 4000) * 64
+        base = self.resident(pid)
+        most = 0
+        try:
+            for _ in range(6000):
+                vandal.socket.sendall(frames)
+                most = max(most, self.resident(pid))
+            self.fail("1.5 GB were taken")
+        except OSError:
+            pass
+        self.assertLess(most - base, 400 << 20)
+        vandal.close()
+        self.agent.do("reap")
+        self.agent.start()
+        self.assertEqual(self.agent.get("/primary"), 200)
+
+    @staticmethod
+    def resident(pid):
+        try:
+            with open(f"/proc/{pid}/statm") as statm:
+                return int(statm.read().split()[1]) * 4096
+        except (OSError, IndexError):
+            return 0
 
 
 class Mhactl(Case):

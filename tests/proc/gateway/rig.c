@@ -12,6 +12,7 @@
  *   event INDEX SUB NAME JSON
  *   reload              send the configuration again
  *   stop                ask the gateway to stop; answers its exit status
+ *   reap                the gateway has ended by itself: wait for it
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -185,21 +186,26 @@ static bool run_start(struct rig *rig)
 	return true;
 }
 
-/* Waits for READY is the test's business; here only the end is waited for. */
-static bool run_stop(struct rig *rig)
+static bool run_reap(struct rig *rig)
 {
-	struct err why;
 	int status;
 
-	if (rig->control < 0 || control_send(rig->control, CONTROL_STOP, 0, -1, &why) < 0)
-		return false;
-	if (waitpid(rig->pid, &status, 0) != rig->pid)
+	if (rig->control < 0 || waitpid(rig->pid, &status, 0) != rig->pid)
 		return false;
 	close(rig->control);
 	rig->control = -1;
 	snprintf(rig->answer, sizeof(rig->answer), " %d",
 		 WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
 	return true;
+}
+
+static bool run_stop(struct rig *rig)
+{
+	struct err why;
+
+	if (rig->control < 0 || control_send(rig->control, CONTROL_STOP, 0, -1, &why) < 0)
+		return false;
+	return run_reap(rig);
 }
 
 static bool run_reload(struct rig *rig)
@@ -272,6 +278,8 @@ static void run_line(struct rig *rig, char *line)
 		done = run_start(rig);
 	else if (strcmp(verb, "stop") == 0)
 		done = run_stop(rig);
+	else if (strcmp(verb, "reap") == 0)
+		done = run_reap(rig);
 	else if (strcmp(verb, "reload") == 0)
 		done = run_reload(rig);
 	else if (strcmp(verb, "publish") == 0)

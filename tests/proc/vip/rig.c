@@ -31,6 +31,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "bus.pb-c.h"
 #include "conf/conf.h"
 #include "core/order.h"
@@ -196,7 +197,7 @@ static void spawn(struct rig *rig)
 	struct err why;
 	const int conf = conf_memfd(rig);
 	const int status = status_file(rig);
-	const int packet = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	const int packet = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	CHECK(packet >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
 	rig->pid = fork();
@@ -274,14 +275,22 @@ static void signal_vip(const struct rig *rig, int signal)
 		die(&why);
 }
 
-static void obey(struct rig *rig, const char *line)
+static void obey(struct rig *rig, char *line)
 {
-	char word[16] = "";
-	uint64_t a = 0;
-	uint64_t b = 0;
-	uint64_t c = 0;
+	uint64_t numbers[3] = {0};
+	char *rest = NULL;
+	const char *word = strtok_r(line, " ", &rest);
 
-	(void)sscanf(line, "%15s %" SCNu64 " %" SCNu64 " %" SCNu64, word, &a, &b, &c);
+	if (word == NULL)
+		return;
+	for (unsigned i = 0; i < COUNT_OF(numbers); i++) {
+		const char *number = strtok_r(NULL, " ", &rest);
+
+		CHECK(number == NULL || text_parse_u64(number, &numbers[i]));
+	}
+
+	const uint64_t a = numbers[0];
+
 	if (strcmp(word, "spawn") == 0)
 		spawn(rig);
 	else if (strcmp(word, "kill") == 0)
@@ -293,7 +302,7 @@ static void obey(struct rig *rig, const char *line)
 	else if (strcmp(word, "end") == 0)
 		(void)shutdown(rig->control, SHUT_RDWR);
 	else if (strcmp(word, "grant") == 0)
-		grant(rig, a, b);
+		grant(rig, a, numbers[1]);
 	else if (strcmp(word, "close") == 0)
 		give(rig, ORDER_FENCE_CLOSE, a);
 	else if (strcmp(word, "drop") == 0)
@@ -304,8 +313,8 @@ static void obey(struct rig *rig, const char *line)
 		(void)uv_timer_stop(&rig->grant_timer);
 	if (strcmp(word, "auto") == 0) {
 		rig->auto_epoch = a;
-		rig->auto_ms = b;
-		(void)uv_timer_start(&rig->grant_timer, on_grant_timer, 0, c);
+		rig->auto_ms = numbers[1];
+		(void)uv_timer_start(&rig->grant_timer, on_grant_timer, 0, numbers[2]);
 	}
 }
 

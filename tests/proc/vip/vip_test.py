@@ -30,7 +30,8 @@ class VipTest(unittest.TestCase):
         rig = self.started(**options)
         rig.order(f"close {epoch}")
         rig.tell(f"auto {epoch} {ms} 100")
-        rig.expect("report", state=OPEN, epoch=epoch)
+        has_vip = options.get("ip", V4) is not None and "interface" not in options
+        rig.expect("report", state=OPEN, epoch=epoch, vip_held=int(has_vip))
         return rig
 
     def assert_cut(self, connection):
@@ -191,6 +192,8 @@ class VipTest(unittest.TestCase):
         print(f"\n  vip alive: closed {late_ms:.2f} ms after the end of the lease")
         self.assertGreaterEqual(late_ms, 0)
         self.assertLess(late_ms, 50)
+        if report["vip_held"]:
+            rig.expect("report", state=CLOSED, vip_held=0)
         self.assertFalse(self.bench.has_vip())
         self.assert_cut(waiting)
         # Won again by the same node.

@@ -1,0 +1,314 @@
+/* Writes the seeds of the corpus: fuzz_seeds FOLDER. Configurations are written by hand. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "status/status.h"
+#include "wire/bus.h"
+#include "wire/convert.h"
+#include "wire/envelope.h"
+#include "wire/key.h"
+
+static void write_seed(const char *base, const char *target, const char *name, const void *bytes,
+		       size_t size)
+{
+	char path[512];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", base, target);
+	CHECK(mkdir(path, 0755) == 0 || errno == EEXIST);
+	snprintf(path, sizeof(path), "%s/%s/%s", base, target, name);
+	file = fopen(path, "wb");
+	CHECK(file != NULL);
+	CHECK(fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+}
+
+static struct facts some_facts(void)
+{
+	struct facts facts = {
+		.node = 2,
+		.seq = 77,
+		.db = DB_PRIMARY,
+		.system_id = 0x1122334455667788,
+		.promise = 3,
+		.config_epoch = 3,
+		.rule = {.members = 0xc, .need = 1},
+		.rule_since = 0x3000060,
+		.standby_count = 2,
+		.standbys = {{1, true, 0x3000100, 0x3000100}, {3, true, 0x3000100, 0x30000f0}},
+		.serving_epoch = 3,
+	};
+
+	facts.position = (struct wal_position){.timeline = 4,
+					       .flushed = 0x3000100,
+					       .replayed = 0x3000100,
+					       .branch_count = 2,
+					       .branches = {{1, 0x2000000}, {2, 0x3000000}}};
+	return facts;
+}
+
+static struct decision some_decision(void)
+{
+	struct decision decision = {
+		.epoch = 3,
+		.cause = CAUSE_NODE_LOST,
+		.from = 1,
+		.to = 2,
+		.usable = 0x3000000,
+		.at_ms = 1700000000000,
+		.before = {.members = 0xc, .need = 1},
+		.after = {.members = 0x8, .need = 1},
+		.detect_us = 900000,
+		.survey_us = 15000,
+		.answer_count = 2,
+		.answers = {{2, DB_STANDBY, 2, 0x3000000, 0x3000000},
+			    {3, DB_STANDBY, 2, 0x2fffff0, 0x2fffff0}},
+	};
+
+	return decision;
+}
+
+static struct entry some_entry(uint8_t kind)
+{
+	struct entry entry = {.kind = kind, .base_version = 5, .epoch = 3};
+
+	if (kind == ENTRY_INIT) {
+		entry.base_version = 0;
+		entry.epoch = 0;
+		entry.init.cluster_id = 0x42;
+		entry.init.node_total = 3;
+		entry.init.nodes[0] = (struct node){1, NODE_DATA, 100, "n1"};
+		entry.init.nodes[1] = (struct node){2, NODE_DATA, 90, "n2"};
+		entry.init.nodes[2] = (struct node){3, NODE_WITNESS, 0, "n3"};
+	} else if (kind == ENTRY_ASSIGN) {
+		entry.assign.node = 2;
+		entry.assign.record = (struct sync_rule){.members = 0x8, .need = 1};
+		entry.assign.decision = some_decision();
+	} else if (kind == ENTRY_OPENED) {
+		entry.opened.timeline = 4;
+		entry.opened.parent = 2;
+		entry.opened.fork = 0x3000000;
+		entry.opened.system_id = 0x1122334455667788;
+		entry.opened.open_us = 40000;
+	} else if (kind == ENTRY_RECORD) {
+		entry.record.record = (struct sync_rule){.members = 0xa, .need = 1};
+	} else if (kind == ENTRY_REBUILD || kind == ENTRY_REBUILT) {
+		entry.rebuild.node = 1;
+	}
+	return entry;
+}
+
+static void seed_log(const char *base)
+{
+	uint8_t bytes[LOG_ENTRY_MAX];
+	static uint8_t snapshot[LOG_SNAPSHOT_MAX];
+	struct err why = {0};
+	struct cluster cluster = {0};
+	struct entry init = some_entry(ENTRY_INIT);
+	int size;
+
+	for (uint8_t kind = ENTRY_INIT; kind < ENTRY_KIND_COUNT; kind++) {
+		struct entry entry = some_entry(kind);
+
+		size = log_entry_encode(&entry, bytes, &why);
+		CHECK(size > 0);
+		write_seed(base, "log_entry", entry_kind_name(kind), bytes, (size_t)size);
+	}
+	size = log_snapshot_encode(&cluster, snapshot, &why);
+	CHECK(size >= 0);
+	write_seed(base, "snapshot", "empty", snapshot, (size_t)size);
+	CHECK(cluster_apply(&cluster, &init) == APPLIED);
+	size = log_snapshot_encode(&cluster, snapshot, &why);
+	write_seed(base, "snapshot", "begun", snapshot, (size_t)size);
+
+	struct entry assign = some_entry(ENTRY_ASSIGN);
+
+	assign.base_version = cluster.version;
+	assign.epoch = assign.assign.decision.epoch = cluster.epoch + 1;
+	assign.assign.decision.from = NODE_NONE;
+	/* Refused or not: the state after it is one to encode. */
+	(void)cluster_apply(&cluster, &assign);
+	size = log_snapshot_encode(&cluster, snapshot, &why);
+	write_seed(base, "snapshot", "assigned", snapshot, (size_t)size);
+}
+
+static void seed_envelope(const char *base, const char *name, Mha__Peer__Envelope *envelope)
+{
+	static uint8_t bytes[65536];
+	size_t size;
+
+	envelope->version = PEER_PROTOCOL_VERSION;
+	envelope->cluster_id = 0x42;
+	envelope->from = 2;
+	envelope->to = 1;
+	size = mha__peer__envelope__get_packed_size(envelope);
+	CHECK(size <= sizeof(bytes));
+	mha__peer__envelope__pack(envelope, bytes);
+	write_seed(base, "envelope", name, bytes, size);
+	write_seed(base, "raft_message", name, bytes, size);
+}
+
+static void seed_raft(const char *base)
+{
+	static struct raft_envelope storage;
+	uint8_t data[LOG_ENTRY_MAX], words[24] = "two words and one more";
+	char a1[] = "10.0.0.1:7400", a2[] = "10.0.0.2:7400";
+	struct raft_server servers[] = {{1, a1, RAFT_VOTER}, {2, a2, RAFT_VOTER}};
+	struct entry entry = some_entry(ENTRY_ASSIGN);
+	struct err why = {0};
+	int size = log_entry_encode(&entry, data, &why);
+	struct raft_entry entries[] = {
+		{.term = 4, .type = RAFT_COMMAND, .buf = {data, (size_t)size}},
+		{.term = 5, .type = RAFT_BARRIER, .buf = {words, 8}},
+		{.term = 5, .type = RAFT_CHANGE, .buf = {words, 24}},
+	};
+	struct raft_message messages[] = {
+		{.type = RAFT_IO_REQUEST_VOTE, .request_vote = {6, 2, 9, 5, false, true}},
+		{.type = RAFT_IO_REQUEST_VOTE_RESULT,
+		 .request_vote_result = {6, true, raft_tribool_true}},
+		{.type = RAFT_IO_APPEND_ENTRIES, .append_entries = {6, 9, 4, 9, entries, 3}},
+		{.type = RAFT_IO_APPEND_ENTRIES, .append_entries = {6, 9, 4, 9, NULL, 0}},
+		{.type = RAFT_IO_APPEND_ENTRIES_RESULT, .append_entries_result = {6, 0, 9}},
+		{.type = RAFT_IO_INSTALL_SNAPSHOT,
+		 .install_snapshot = {6, 9, 5, {servers, 2}, 1, {words, sizeof(words)}}},
+		{.type = RAFT_IO_TIMEOUT_NOW, .timeout_now = {6, 9, 5}},
+	};
+	static const char *const names[] = {"vote",   "vote_result", "append",     "heartbeat",
+					    "result", "snapshot",    "timeout_now"};
+
+	CHECK(size > 0);
+	for (size_t i = 0; i < COUNT_OF(messages); i++) {
+		CHECK(envelope_from_raft(&messages[i], 123456789, &storage, &why) == 0);
+		seed_envelope(base, names[i], &storage.envelope);
+	}
+}
+
+static void seed_agents(const char *base)
+{
+	struct facts facts = some_facts();
+	struct facts_message message;
+	Mha__Peer__Envelope envelope = MHA__PEER__ENVELOPE__INIT;
+	Mha__Peer__Survey survey = MHA__PEER__SURVEY__INIT;
+	Mha__Peer__Answer answer = MHA__PEER__ANSWER__INIT;
+	Mha__Peer__Heard heard = MHA__PEER__HEARD__INIT;
+
+	facts_to_message(&facts, "streaming", &message);
+	envelope.body_case = MHA__PEER__ENVELOPE__BODY_FACTS;
+	envelope.facts = &message.facts;
+	seed_envelope(base, "facts", &envelope);
+	answer.term = 6;
+	answer.epoch = 3;
+	answer.facts = &message.facts;
+	envelope.body_case = MHA__PEER__ENVELOPE__BODY_ANSWER;
+	envelope.answer = &answer;
+	seed_envelope(base, "answer", &envelope);
+	survey.term = 6;
+	survey.epoch = 3;
+	envelope.body_case = MHA__PEER__ENVELOPE__BODY_SURVEY;
+	envelope.survey = &survey;
+	seed_envelope(base, "survey", &envelope);
+	heard.term = 6;
+	heard.sent_ns = 123456789;
+	envelope.body_case = MHA__PEER__ENVELOPE__BODY_HEARD;
+	envelope.heard = &heard;
+	seed_envelope(base, "heard", &envelope);
+}
+
+static void seed_frame(const char *base, enum worker_id from, enum worker_id to,
+		       enum route_id route, const ProtobufCMessage *message)
+{
+	uint8_t bytes[32768] = {(uint8_t)from, (uint8_t)to, (uint8_t)route, 0};
+	size_t size = protobuf_c_message_get_packed_size(message);
+
+	CHECK(size + 4 <= sizeof(bytes));
+	protobuf_c_message_pack(message, bytes + 4);
+	write_seed(base, "bus_frame", route_name(route), bytes, size + 4);
+}
+
+static void seed_bus(const char *base)
+{
+	struct facts facts = some_facts();
+	struct facts_message message;
+	struct order order = {.id = 1,
+			      .epoch = 3,
+			      .kind = ORDER_DB_CONFIGURE,
+			      .promise = 3,
+			      .upstream = 1,
+			      .rule = {.members = 0xc, .need = 1},
+			      .reserve_until = 4,
+			      .lease_until_ns = 99};
+	struct order_message order_message;
+	Mha__Bus__FactsReport report = MHA__BUS__FACTS_REPORT__INIT;
+	Mha__Bus__OrderResult result;
+	Mha__Bus__Job job;
+	Mha__Bus__FenceReport fence;
+	Mha__Bus__Grant grant = MHA__BUS__GRANT__INIT;
+
+	mha__bus__fence_report__init(&fence);
+	mha__bus__job__init(&job);
+	mha__bus__order_result__init(&result);
+	facts_to_message(&facts, "streaming", &message);
+	order_to_message(&order, &order_message);
+	report.facts = result.facts = &message.facts;
+	report.incarnation = result.incarnation = 7;
+	result.order_id = 1;
+	job.job = JOB_CLONE;
+	job.done = 5;
+	job.total = 10;
+	fence.state = FENCE_OPEN;
+	fence.epoch = 3;
+	grant.epoch = 3;
+	grant.until_ns = 99;
+	seed_frame(base, WORKER_consensus, WORKER_dbctl, ROUTE_ORDER_DBCTL,
+		   &order_message.order.base);
+	seed_frame(base, WORKER_consensus, WORKER_vip, ROUTE_GRANT, &grant.base);
+	seed_frame(base, WORKER_dbmon, WORKER_consensus, ROUTE_FACTS, &report.base);
+	seed_frame(base, WORKER_dbmon, WORKER_consensus, ROUTE_RESULT_DBMON, &result.base);
+	seed_frame(base, WORKER_dbctl, WORKER_consensus, ROUTE_JOB, &job.base);
+	seed_frame(base, WORKER_vip, WORKER_consensus, ROUTE_FENCE, &fence.base);
+}
+
+static void seed_status(const char *base)
+{
+	struct status_vip section = {.fence = FENCE_OPEN, .epoch = 3, .until_ns = 99};
+	char path[] = "/tmp/mha-seed-XXXXXX";
+	static uint8_t bytes[65536];
+	struct status_map map;
+	struct err why = {0};
+	int fd = mkstemp(path);
+	ssize_t size;
+
+	CHECK(fd >= 0 && status_open_fd(&map, STATUS_VIP, fd, &why) == 0);
+	status_publish(&map, &section);
+	status_publish(&map, &section);
+	status_close(&map);
+	size = pread(fd, bytes, sizeof(bytes), 0);
+	CHECK(size > 0);
+	write_seed(base, "status", "vip", bytes, (size_t)size);
+	close(fd);
+	unlink(path);
+}
+
+int main(int argc, char **argv)
+{
+	/* A fixed key, known to everybody: of no use but here. */
+	static const char key[] = "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6\n"
+				  "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7\n";
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
+		return 2;
+	}
+	seed_log(argv[1]);
+	seed_raft(argv[1]);
+	seed_agents(argv[1]);
+	seed_bus(argv[1]);
+	seed_status(argv[1]);
+	write_seed(argv[1], "key", "both", key, sizeof(key) - 1);
+	write_seed(argv[1], "key", "secret", key, 40);
+	return 0;
+}

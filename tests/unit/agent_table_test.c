@@ -1,0 +1,364 @@
+/*
+ * The leader's table as a table: nothing in it is out of reach, leads nowhere or is never taken.
+ * The random histories behind it are also checked for what must hold in any.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent_script.h"
+
+#define SEEDS        40
+#define HISTORY_MS   20000
+#define HEAL_MS      200000
+#define FAULT_KINDS  11
+#define FAULT_PERIOD 60 /* ticks */
+
+Test(agent_table, every_phase_is_reached_and_left)
+{
+	bool reached[PHASE_COUNT] = {[PHASE_FOLLOWING] = true};
+	bool left[PHASE_COUNT] = {false};
+
+	for (unsigned round = 0; round < PHASE_COUNT; round++)
+		for (unsigned i = 0; i < leader_rule_count(); i++) {
+			struct leader_rule_info rule = leader_rule(i);
+
+			if (reached[rule.phase])
+				reached[rule.next] = true;
+			if (rule.phase != rule.next)
+				left[rule.phase] = true;
+		}
+	for (unsigned phase = 0; phase < PHASE_COUNT; phase++) {
+		cr_expect(reached[phase], "%s is never reached", leader_phase_name(phase));
+		cr_expect(left[phase], "%s is never left", leader_phase_name(phase));
+		cr_expect_str_neq(leader_phase_name(phase), "unknown");
+	}
+}
+
+Test(agent_table, rows_have_names_of_their_own)
+{
+	for (unsigned i = 0; i < leader_rule_count(); i++) {
+		struct leader_rule_info rule = leader_rule(i);
+		const char *phase = leader_phase_name(rule.phase);
+		size_t length = strlen(phase);
+
+		cr_expect(strncmp(rule.name, phase, length) == 0 && rule.name[length] == '/',
+			  "%s is a row of %s", rule.name, phase);
+		cr_expect_gt(strlen(rule.why), 10, "%s does not say why", rule.name);
+		for (unsigned j = 0; j < i; j++)
+			cr_expect_str_neq(rule.name, leader_rule(j).name);
+	}
+	cr_expect_leq(leader_rule_count(), RULES_MAX);
+}
+
+/* --- histories --- */
+
+static uint32_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return (uint32_t)(*state >> 16);
+}
+
+static node_id random_data_node(const struct world *world, uint64_t *seed)
+{
+	unsigned data = 0;
+
+	while (data < world->count && world->hosts[1].agent.config.nodes[data].kind == NODE_DATA)
+		data++;
+	return (node_id)(1 + next_random(seed) % data);
+}
+
+static void promote_by_hand(struct db *db)
+{
+	if (db->state != DB_STANDBY || db->position.branch_count >= WAL_HISTORY_MAX)
+		return;
+	db->position.branches[db->position.branch_count++] =
+		(struct wal_branch){db->position.timeline, db->position.flushed};
+	db->position.timeline += 20;
+	db->position.flushed += 100;
+	db->state = DB_PRIMARY;
+}
+
+static void ask_for_a_later_epoch(struct world *world, node_id node, uint64_t *seed)
+{
+	struct agent_event event = {.kind = EV_SURVEY};
+
+	event.survey.from = (node_id)(1 + next_random(seed) % world->count);
+	event.survey.term = world->term;
+	event.survey.epoch = world_cluster(world)->epoch + 1 + next_random(seed) % 4;
+	if (event.survey.from != node && event.survey.from != world->leader)
+		world_event(world, node, event);
+}
+
+static void harm(struct world *world, uint64_t *seed)
+{
+	static const uint8_t failing[] = {ORDER_DB_START, ORDER_DB_PROMOTE, ORDER_DB_REWIND,
+					  ORDER_DB_CONFIGURE};
+	node_id node = random_data_node(world, seed);
+	struct host *host = &world->hosts[node];
+
+	switch (next_random(seed) % FAULT_KINDS) {
+	case 0:
+		world_kill_db(world, node);
+		break;
+	case 1:
+		if (host->db.state == DB_PRIMARY || host->db.state == DB_STANDBY)
+			host->db.state = DB_HUNG;
+		break;
+	case 2:
+		host->cut = !host->cut;
+		break;
+	case 3:
+		host->deaf = !host->deaf;
+		break;
+	case 4:
+		if (host->up)
+			world_stop_agent(world, node);
+		else
+			world_start_agent(world, node);
+		break;
+	case 5:
+		if (host->up)
+			world_kill_host(world, node);
+		break;
+	case 6:
+		host->failing ^= UINT64_C(1) << failing[next_random(seed) % sizeof(failing)];
+		break;
+	case 7:
+		host->stuck ^= (uint8_t)(1U << next_random(seed) % EXECUTOR_COUNT);
+		break;
+	case 8:
+		host->refuses_leadership = !host->refuses_leadership;
+		break;
+	case 9:
+		promote_by_hand(&host->db);
+		break;
+	default:
+		ask_for_a_later_epoch(world, node, seed);
+		break;
+	}
+	world->next_leader = (node_id)(1 + next_random(seed) % world->count);
+}
+
+static void heal(struct world *world)
+{
+	for (node_id id = 1; id <= world->count; id++) {
+		struct host *host = &world->hosts[id];
+
+		host->cut = false;
+		host->deaf = false;
+		host->failing = 0;
+		host->stuck = 0;
+		host->refuses_leadership = false;
+		if (!host->up)
+			world_start_agent(world, id);
+	}
+}
+
+static void add_taken(bool taken[RULES_MAX], const struct world *world)
+{
+	for (unsigned i = 0; i < RULES_MAX; i++)
+		taken[i] = taken[i] || world->taken[i];
+}
+
+/* Invariants are checked in every tick; at the end everything is as it was. */
+static void random_history(uint64_t number, bool taken[RULES_MAX])
+{
+	static const struct {
+		unsigned data, witnesses;
+	} shapes[] = {{3, 0}, {2, 1}, {5, 0}, {1, 0}, {3, 2}};
+	uint64_t seed = number * UINT64_C(0x9e3779b97f4a7c15);
+	unsigned shape = (unsigned)(number % (sizeof(shapes) / sizeof(shapes[0])));
+	struct world *world = started(shapes[shape].data, shapes[shape].witnesses);
+	char what[64];
+
+	for (unsigned i = 0; i < HISTORY_MS * MS / TICK_NS; i++) {
+		if (next_random(&seed) % FAULT_PERIOD == 0)
+			harm(world, &seed);
+		world_tick(world);
+	}
+	heal(world);
+	(void)snprintf(what, sizeof(what), "all is well again after history %lu",
+		       (unsigned long)number);
+	world_until(world, what, HEAL_MS, all_stream);
+	cr_assert_geq(world->hosts[world_writer(world)].db.position.flushed, world->acknowledged);
+	add_taken(taken, world);
+}
+
+/* --- rows for what a leader meets only when the log surprises it --- */
+
+/* An entry of a leader that was gone before it was committed. */
+static void assign_behind(struct world *world, node_id node)
+{
+	const struct cluster *cluster = world_cluster(world);
+	struct entry entry = {
+		.kind = ENTRY_ASSIGN,
+		.base_version = cluster->version,
+		.epoch = cluster->epoch + 50,
+	};
+
+	entry.assign.node = node;
+	entry.assign.record.need = 1;
+	world->log[world->log_length++] = entry;
+	world_run(world, 50);
+}
+
+static void ask_behind(struct world *world, node_id node)
+{
+	struct agent_event event = {.kind = EV_SURVEY};
+
+	event.survey.from = A;
+	event.survey.term = world->term;
+	event.survey.epoch = world_cluster(world)->epoch + 70;
+	world_event(world, node, event);
+	world_run(world, 50);
+}
+
+static struct world *b_promotes(void)
+{
+	struct world *world = started(3, 0);
+
+	fail_starts(&world->hosts[A], true);
+	world->hosts[B].stuck = 1 << EXECUTOR_VIP;
+	world_kill_db(world, A);
+	world_until(world, "B is to be promoted", 2000, promoting);
+	return world;
+}
+
+static struct world *b_opens(void)
+{
+	struct world *world = started(3, 0);
+
+	fail_starts(&world->hosts[A], true);
+	world_kill_db(world, A);
+	world_until(world, "B is assigned", 1000, assigned_b);
+	world->hold_proposals = true;
+	world_until(world, "B is promoted", 1000, opening);
+	return world;
+}
+
+static void surprises(bool taken[RULES_MAX])
+{
+	struct world *world = started(3, 0);
+
+	assign_behind(world, B);
+	add_taken(taken, world); /* steady/replaced */
+
+	world = started(3, 0);
+	world->mute_answers = true;
+	world->hosts[A].db.state = DB_HUNG;
+	world->hosts[A].stuck = 1 << EXECUTOR_DBCTL;
+	world_until(world, "a survey", 500, surveying);
+	assign_behind(world, B);
+	add_taken(taken, world); /* survey/overtaken */
+
+	world = started(3, 0);
+	world->mute_answers = true;
+	world->hosts[A].db.state = DB_HUNG;
+	world->hosts[A].stuck = 1 << EXECUTOR_DBCTL;
+	world_until(world, "too few answers", 5000, blocked);
+	assign_behind(world, B);
+	add_taken(taken, world); /* blocked/overtaken */
+
+	world = started(3, 0);
+	fail_starts(&world->hosts[A], true);
+	world->hosts[A].stuck = 1 << EXECUTOR_VIP;
+	world_kill_db(world, A);
+	world_until(world, "a handover", 1000, handing_over);
+	assign_behind(world, A);
+	add_taken(taken, world); /* handover/moot */
+
+	world = b_promotes();
+	assign_behind(world, C);
+	add_taken(taken, world); /* promote/replaced */
+
+	world = b_promotes();
+	ask_behind(world, C);
+	add_taken(taken, world); /* promote/outdone */
+
+	world = b_opens();
+	world->hold_proposals = false;
+	assign_behind(world, C);
+	add_taken(taken, world); /* opening/replaced */
+
+	world = b_opens();
+	ask_behind(world, C);
+	add_taken(taken, world); /* opening/outdone */
+
+	world = b_opens();
+	world_kill_db(world, B);
+	world_run(world, 50);
+	add_taken(taken, world); /* opening/lost */
+
+	world = b_promotes();
+	world_kill_db(world, B);
+	world_run(world, 50);
+	add_taken(taken, world); /* promote/lost */
+}
+
+static void rare_cases(bool taken[RULES_MAX])
+{
+	struct world *world = built(3, 0);
+
+	for (node_id id = B; id <= C; id++) {
+		world->hosts[id].db.state = DB_DOWN;
+		world->hosts[id].db.position = (struct wal_position){.timeline = 1, .flushed = 900};
+	}
+	world_run(world, 10000);
+	world->hosts[B].db.state = DB_ABSENT;
+	world_run(world, 1000);
+	add_taken(taken, world); /* bootstrap/several, blocked/several, blocked/one_found */
+
+	world = built(3, 1);
+	world->next_leader = 4;
+	world->hosts[A].refuses_leadership = true;
+	world_run(world, 8000);
+	add_taken(taken, world); /* bootstrap/other, handover/failed_early */
+
+	world = started(3, 0);
+	fail_starts(&world->hosts[A], true);
+	world->hosts[B].db.promote_to = 2;
+	world_kill_db(world, A);
+	world_run(world, 300);
+	add_taken(taken, world); /* opening/used_timeline */
+
+	world = started(3, 0);
+	world_event(world, A, (struct agent_event){.kind = EV_LEAVE});
+	world_run(world, 500);
+	add_taken(taken, world); /* steady/leaving */
+
+	world = started(3, 0);
+	fail_starts(&world->hosts[A], true);
+	world->leader = NODE_NONE;
+	world->hosts[B].cut = true;
+	world->hosts[C].cut = true;
+	world_run(world, 3500);
+	world_kill_db(world, A);
+	world_run(world, 100);
+	world->next_leader = A;
+	heal(world);
+	fail_starts(&world->hosts[A], true);
+	world_run(world, 500);
+	add_taken(taken, world); /* following/own_lost */
+
+	world = started(3, 0);
+	world->mute_answers = true;
+	world_kill_db(world, A);
+	fail_starts(&world->hosts[A], true);
+	world_until(world, "too few answers", 5000, blocked);
+	ask_behind(world, C);
+	add_taken(taken, world); /* blocked/outdone */
+}
+
+Test(agent_table, every_row_is_taken_and_no_history_breaks_an_invariant, .timeout = 120)
+{
+	static bool taken[RULES_MAX];
+
+	surprises(taken);
+	rare_cases(taken);
+	for (uint64_t number = 1; number <= SEEDS; number++)
+		random_history(number, taken);
+	for (unsigned i = 0; i < leader_rule_count(); i++)
+		cr_expect(taken[i], "%s is never taken", leader_rule(i).name);
+}

@@ -42,7 +42,7 @@ class Suite:
     def check(self, what, *command):
         """One command is one test."""
         status = self.run(*command)
-        self.count(status == 0, status != 0, what)
+        self.count(int(status == 0), int(status != 0), what)
         return status == 0
 
 

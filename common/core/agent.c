@@ -68,14 +68,21 @@ uint64_t agent_token(const struct agent *agent)
 	return agent->fence_epoch > token ? agent->fence_epoch : token;
 }
 
+bool agent_strayed(const struct agent *agent)
+{
+	return agent_is_primary(agent) && agent->cluster.opened && agent->self.db == DB_PRIMARY &&
+	       agent->self.position.timeline != 0 &&
+	       agent->self.position.timeline != agent->cluster.timeline;
+}
+
 bool agent_may_serve(const struct agent *agent)
 {
 	const struct cluster *cluster = &agent->cluster;
 
 	return agent_is_data(agent) && agent_is_primary(agent) && cluster->opened &&
 	       agent->phase == PHASE_STEADY && agent_has_lease(agent) &&
-	       agent->self.db == DB_PRIMARY && agent_token(agent) == cluster->epoch &&
-	       !agent->leaving &&
+	       agent->self.db == DB_PRIMARY && !agent_strayed(agent) &&
+	       agent_token(agent) == cluster->epoch && !agent->leaving &&
 	       (PLANTED(agent, BUG_NAMES_BEFORE_RECORD | BUG_NO_FLUSH_BARRIER) ||
 		sync_covers(agent->self.rule, cluster->record));
 }
@@ -214,6 +221,7 @@ static void order_done(struct agent *agent, const struct order *order)
 		agent->rebuild_clone = false;
 		agent->self.needs_rebuild = false;
 		agent->stalled_ns = 0;
+		agent->starting_ns = 0;
 		/* Until dbmon looks: there is a directory, and nothing runs in it. */
 		agent->self.db = DB_DOWN;
 		agent->configured.known = false;
@@ -251,7 +259,7 @@ static void take_answer_facts(struct agent *agent)
 	    agent->self.promise >= agent->asked.epoch && agent->promised == agent->asked.epoch &&
 	    !agent->self.receiving &&
 	    (agent->self.db == DB_STANDBY ||
-	     (agent->self.db == DB_PRIMARY && agent_is_primary(agent)))) {
+	     (agent->self.db == DB_PRIMARY && agent_is_primary(agent) && !agent_strayed(agent)))) {
 		agent->asked_complete = true;
 		agent->asked_replied = false;
 		agent->asked_facts = agent_own_facts(agent);
@@ -266,6 +274,8 @@ static void take_result(struct agent *agent, const struct agent_event *event)
 		if (pending->id == 0 || pending->id != event->result.order_id)
 			continue;
 		pending->id = 0;
+		if (order_executor(pending->kind) == EXECUTOR_DBCTL)
+			agent->self.job = JOB_NONE;
 		if (event->result.has_facts)
 			take_local_facts(agent, &event->result.facts);
 		if (event->result.outcome != OUTCOME_DONE) {
@@ -331,8 +341,10 @@ static void take_event(struct agent *agent, const struct agent_event *event)
 		if (event->reset.executor < EXECUTOR_COUNT)
 			memset(&agent->pending[event->reset.executor], 0,
 			       sizeof(agent->pending[0]));
-		if (event->reset.executor == EXECUTOR_DBCTL)
+		if (event->reset.executor == EXECUTOR_DBCTL) {
 			agent->configured.known = false;
+			agent->self.job = JOB_NONE;
+		}
 		break;
 	case EV_FENCE:
 		agent->fence_known = true;
@@ -364,22 +376,29 @@ static void since(uint64_t *start_ns, bool condition, uint64_t now_ns)
 
 /*
  * Whether the node left the recorded lineage only its data can tell, so only a standby that
- * receives nothing does; its database may have followed further than this node's log knows yet.
+ * receives nothing does at once; one that streams may have followed further than this node's log
+ * knows yet, but not for long.
  */
 static void judge_lineage(struct agent *agent)
 {
-	struct lineage_match match;
+	struct lineage_match match = {0};
+	bool left;
 
-	if (agent->self.db != DB_STANDBY || agent_is_primary(agent) || !agent->cluster.opened ||
-	    agent->cluster.primary == NODE_NONE || agent_promise(agent) > agent->cluster.epoch)
-		return;
-	match = lineage_compare(&agent->cluster, &agent->self.position);
-	if (!match.known)
-		return;
-	if ((match.diverged || match.clash) && !agent->self.receiving)
+	if (agent->self.db == DB_STANDBY && !agent_is_primary(agent) && agent->cluster.opened &&
+	    agent->cluster.primary != NODE_NONE && agent_promise(agent) <= agent->cluster.epoch)
+		match = lineage_compare(&agent->cluster, &agent->self.position);
+	left = match.known && (match.diverged || match.clash);
+	since(&agent->diverged_ns, left, agent->now_ns);
+	/* pg_rewind takes equal numbers for equal timelines and does nothing. */
+	if (match.known && match.clash)
+		agent->rebuild_clone = true;
+	if (left && (!agent->self.receiving ||
+		     agent->now_ns - agent->diverged_ns > 10 * agent->config.election_ns))
 		agent->rebuild_wanted = true;
+	if (!match.known || left)
+		return;
 	/* Who streams the recorded timeline can be followed with, whatever was thought before. */
-	if (!match.diverged && !match.clash && agent->self.receiving) {
+	if (agent->self.receiving && agent->self.position.timeline == agent->cluster.timeline) {
 		agent->rebuild_wanted = false;
 		agent->rebuild_clone = false;
 	}
@@ -402,8 +421,13 @@ static void track(struct agent *agent)
 		      agent->configured.known && agent->configured.upstream != NODE_NONE &&
 		      agent_primary_serves(agent),
 	      now);
+	/* Recovery may take long; recovery that waits for WAL which nobody has takes for ever. */
+	since(&agent->starting_ns,
+	      self->db == DB_STARTING && !agent_is_primary(agent) && agent_primary_serves(agent),
+	      now);
 	judge_lineage(agent);
-	if (agent->stalled_ns != 0 && now - agent->stalled_ns > patience) {
+	if ((agent->stalled_ns != 0 && now - agent->stalled_ns > patience) ||
+	    (agent->starting_ns != 0 && now - agent->starting_ns > 10 * patience)) {
 		agent->rebuild_wanted = true;
 		agent->rebuild_clone = true;
 	}

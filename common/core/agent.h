@@ -210,9 +210,10 @@ struct agent {
 	struct configured configured;
 	uint64_t facts_sent_ns;
 	struct facts facts_sent;
-	uint64_t lease_lost_ns;      /* since when a primary here has had no lease; 0: it has one */
-	uint64_t hung_ns;            /* since when the database here has not answered; 0: it does */
-	uint64_t stalled_ns;         /* since when it should stream and does not; 0: it does */
+	uint64_t lease_lost_ns; /* since when a primary here has had no lease; 0: it has one */
+	uint64_t hung_ns;       /* since when the database here has not answered; 0: it does */
+	uint64_t stalled_ns;    /* since when it should stream and does not; 0: it does */
+	uint64_t starting_ns;   /* since when it starts, though it could stream; 0: it does not */
 	struct survey_request asked; /* survey being answered; epoch 0: none */
 	bool asked_complete;         /* asked_facts are measured under the promise */
 	bool asked_replied;          /* the present answer, complete or not, was sent */
@@ -220,6 +221,7 @@ struct agent {
 	uint64_t promised;         /* highest epoch ever asked for, also if it is not on disk yet */
 	bool rebuild_wanted;       /* the data cannot be followed with, whatever they look like */
 	bool rebuild_clone;        /* a rewind does not help */
+	uint64_t diverged_ns;      /* since when its WAL leaves the lineage; 0: it does not */
 	uint64_t checkpoint_epoch; /* the epoch whose promotion has been checkpointed */
 	uint64_t excluded_until_ns; /* a promotion failed here */
 
@@ -243,7 +245,8 @@ struct agent {
 	struct survey_result verdict;
 	uint64_t assigned_ns;
 	bool transferring;
-	unsigned transfers; /* tried in this phase */
+	unsigned transfers;                      /* tried in this phase */
+	uint64_t unable_until_ns[NODES_MAX + 1]; /* did not take the leadership; passed over */
 	struct peer peers[NODES_MAX + 1];
 	uint64_t started_ns;
 };
@@ -278,8 +281,8 @@ enum agent_bug {
 	BUG_NAMES_BEFORE_RECORD = 1 << 0,  /* a member joins the rule before the record */
 	BUG_NO_FLUSH_BARRIER = 1 << 1,     /* the record follows the rule at once */
 	BUG_EARLIER_FORGOTTEN = 1 << 2,    /* Assign drops the earlier record */
-	BUG_CLONE_WHILE_IN_S = 1 << 3,     /* a rebuild starts without leaving the record */
-	BUG_CHOICE_BY_TIMELINE = 1 << 4,   /* the highest timeline number wins */
+	BUG_CLONE_WHILE_IN_S = 1 << 3,     /* rebuilt from any standby, on no record */
+	BUG_CHOICE_BY_TIMELINE = 1 << 4,   /* the longest WAL wins, whatever its timelines */
 	BUG_SURVEY_WITH_RECEIVER = 1 << 5, /* positions reported while WAL still arrives */
 	BUG_VOTE_AT_ONCE = 1 << 6,         /* a restarted voter grants at once */
 	BUG_LEASE_TOO_LONG = 1 << 7,       /* the lease outlives the election timeout */

@@ -21,6 +21,8 @@ bool agent_is_data(const struct agent *agent);
 bool agent_is_primary(const struct agent *agent); /* on record */
 /* Leader of a majority that cannot elect another before the lease ends. */
 bool agent_has_lease(const struct agent *agent);
+/* The database of the recorded primary is a primary on a timeline that nobody recorded. */
+bool agent_strayed(const struct agent *agent);
 /* This node's clients may be let in now. */
 bool agent_may_serve(const struct agent *agent);
 /* The highest epoch that this node has promised or been fenced at: the token of its orders. */

@@ -152,7 +152,7 @@ static bool outdone(const struct agent *agent)
 static bool i_am_running(const struct agent *agent)
 {
 	return agent_is_primary(agent) && agent->cluster.opened && agent->self.db == DB_PRIMARY &&
-	       !outdone(agent);
+	       !agent_strayed(agent) && !outdone(agent);
 }
 
 static bool i_must_promote(const struct agent *agent)
@@ -218,7 +218,8 @@ static bool db_hung(const struct agent *agent)
 
 static bool db_not_primary(const struct agent *agent)
 {
-	return agent->self.db != DB_PRIMARY && agent->self.db != DB_UNKNOWN;
+	return (agent->self.db != DB_PRIMARY && agent->self.db != DB_UNKNOWN) ||
+	       agent_strayed(agent);
 }
 
 static bool db_lost(const struct agent *agent)
@@ -343,13 +344,27 @@ static bool handover_safe(const struct agent *agent)
 {
 	if (agent->transferring)
 		return false;
-	if (!agent_is_data(agent) || agent->granted_epoch == 0)
-		return true;
-	/* A close of the granted epoch itself may be older than the grant. */
-	if (agent_fenced(agent, agent->granted_epoch + 1) ||
+	/* A close of an epoch that was granted may be older than the grant; this epoch never is. */
+	if (!agent_is_data(agent) || agent_fenced(agent, agent->cluster.epoch) ||
 	    (agent->fence_known && agent->fence == FENCE_NONE && agent->self.db == DB_STANDBY))
 		return true;
-	return agent->fence_kernel && agent->now_ns > agent->granted_until_ns;
+	/* No lease lasts longer than T: those of the agent before this one are over by then. */
+	return agent->fence_kernel && agent->now_ns > agent->granted_until_ns &&
+	       agent->now_ns - agent->started_ns > agent->config.election_ns;
+}
+
+/* Nobody has told the database to promote itself yet. */
+static bool promote_overdue(const struct agent *agent)
+{
+	const struct pending_order *pending = &agent->pending[EXECUTOR_DBMON];
+
+	return agent->now_ns - agent->phase_ns > 10 * agent->config.election_ns &&
+	       !(pending->kind == ORDER_DB_PROMOTE && pending->id != 0);
+}
+
+static bool opening_overdue(const struct agent *agent)
+{
+	return agent->now_ns - agent->phase_ns > 10 * agent->config.election_ns;
 }
 
 /* actions */
@@ -443,7 +458,17 @@ static void survey_higher(struct agent *agent, struct effects *effects)
 	survey_begin(agent, effects, agent->cause);
 }
 
-static void give_up_number(struct agent *agent, struct effects *effects)
+static void survey_without(struct agent *agent, struct effects *effects)
+{
+	node_id target = handover_target(agent);
+
+	/* Not its fault when nothing was transferred, because the fence here is not closed. */
+	if (agent->transfers > 0)
+		agent->unable_until_ns[target] = agent->now_ns + 10 * agent->config.election_ns;
+	survey_for(agent, effects, CAUSE_LEADER_UNABLE);
+}
+
+static void give_up(struct agent *agent, struct effects *effects)
 {
 	agent->excluded_until_ns = agent->now_ns + 10 * agent->config.election_ns;
 	survey_for(agent, effects, CAUSE_LEADER_UNABLE);
@@ -464,7 +489,7 @@ static void hand_over(struct agent *agent, struct effects *effects)
 static void propose_opened(struct agent *agent, struct effects *effects)
 {
 	const struct wal_position *position = &agent->self.position;
-	const struct wal_branch *fork = &position->branches[position->branch_count - 1];
+	struct wal_branch fork = lineage_fork(&agent->cluster, position);
 	uint64_t us = (agent->now_ns - agent->assigned_ns) / 1000;
 	struct entry entry = {
 		.kind = ENTRY_OPENED,
@@ -473,8 +498,8 @@ static void propose_opened(struct agent *agent, struct effects *effects)
 	};
 
 	entry.opened.timeline = position->timeline;
-	entry.opened.parent = fork->timeline;
-	entry.opened.fork = fork->end;
+	entry.opened.parent = fork.timeline;
+	entry.opened.fork = fork.end;
 	entry.opened.system_id = agent->self.system_id;
 	entry.opened.open_us = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 	(void)agent_propose(agent, effects, entry);
@@ -532,7 +557,7 @@ static const struct leader_rule {
 
 	{PHASE_HANDOVER,  handover_moot,       nothing,        PHASE_FOLLOWING, "handover/moot",             "there is nobody else to hand over to"},
 	{PHASE_HANDOVER,  handover_failed_early, nothing,      PHASE_BOOTSTRAP, "handover/failed_early",     "the other node did not take the leadership"},
-	{PHASE_HANDOVER,  handover_failed,     survey_unable,  PHASE_SURVEY,    "handover/failed",           "the assigned node did not take the leadership"},
+	{PHASE_HANDOVER,  handover_failed,     survey_without, PHASE_SURVEY,    "handover/failed",           "the assigned node did not take the leadership: it is passed over"},
 	{PHASE_HANDOVER,  handover_safe,       hand_over,      PHASE_HANDOVER,  "handover/transfer",         "fenced here: the leadership is transferred"},
 
 	{PHASE_PROMOTE,   not_primary,         nothing,        PHASE_FOLLOWING, "promote/replaced",          "another primary is on record"},
@@ -540,12 +565,14 @@ static const struct leader_rule {
 	{PHASE_PROMOTE,   db_promoted,         nothing,        PHASE_OPENING,   "promote/done",              "the database is a primary now"},
 	{PHASE_PROMOTE,   db_lost,             survey_down,    PHASE_SURVEY,    "promote/lost",              "the database stopped before it was promoted"},
 	{PHASE_PROMOTE,   excluded,            survey_unable,  PHASE_SURVEY,    "promote/unable",            "the promotion failed again and again"},
+	{PHASE_PROMOTE,   promote_overdue,     give_up,        PHASE_SURVEY,    "promote/overdue",           "fence or configuration are not ready for the promotion: this node is passed over"},
 
 	{PHASE_OPENING,   opened,              nothing,        PHASE_STEADY,    "opening/done",              "timeline and fork are on record: clients are let in"},
 	{PHASE_OPENING,   not_primary,         nothing,        PHASE_FOLLOWING, "opening/replaced",          "another primary is on record"},
 	{PHASE_OPENING,   db_not_primary,      survey_down,    PHASE_SURVEY,    "opening/lost",              "the database stopped before it was opened"},
 	{PHASE_OPENING,   outdone,             survey_outbid,  PHASE_SURVEY,    "opening/outdone",           "a node has promised itself to a later epoch"},
-	{PHASE_OPENING,   used_timeline,       give_up_number, PHASE_SURVEY,    "opening/used_timeline",     "the promotion took a timeline number that was used before: this node is passed over"},
+	{PHASE_OPENING,   used_timeline,       give_up,        PHASE_SURVEY,    "opening/used_timeline",     "the promotion took a timeline number that was used before: this node is passed over"},
+	{PHASE_OPENING,   opening_overdue,     give_up,        PHASE_SURVEY,    "opening/overdue",           "the rule for new commits does not come into force: this node is passed over"},
 	{PHASE_OPENING,   rule_in_place,       propose_opened, PHASE_OPENING,   "opening/record",            "timeline and fork are written to the log"},
 };
 /* clang-format on */
@@ -587,7 +614,7 @@ static void enter(struct agent *agent, struct effects *effects, uint8_t phase, c
 
 void agent_lead(struct agent *agent, struct effects *effects)
 {
-	/* Who was asked by the leader of a later term leads no more, though Raft has not said so. */
+	/* Whom the leader of a later term has asked leads no more, though Raft has not said so. */
 	bool deposed = agent->asked.epoch != 0 && agent->asked.term > agent->raft.term;
 
 	if (!agent->raft.leader || !agent->raft.ready || deposed) {

@@ -78,12 +78,17 @@ static void plan_vip(struct agent *agent, struct effects *effects)
 	if (agent_is_primary(agent)) {
 		/* An open primary is closed by the end of its lease, or before it answers. */
 		if (agent->cluster.opened && db == DB_PRIMARY && !survey_pending(agent) &&
-		    !agent->leaving)
+		    !agent->leaving && !agent_strayed(agent))
 			return;
 	} else if (db == DB_STANDBY && agent->cluster.epoch != 0) {
-		order.kind = ORDER_FENCE_DROP;
 		if (agent->fence == FENCE_NONE)
 			return;
+		/*
+		 * Proven: it streams from the primary. One that does not may have been told to
+		 * promote itself, and that cannot be taken back.
+		 */
+		if (agent->self.receiving && agent->self.upstream == agent->cluster.primary)
+			order.kind = ORDER_FENCE_DROP;
 	}
 	if (order.kind == ORDER_FENCE_CLOSE && agent_fenced(agent, order.epoch))
 		return;
@@ -154,7 +159,7 @@ static bool must_stop_primary(const struct agent *agent)
 	uint64_t limit = 2 * agent->config.election_ns;
 	uint64_t until = agent->granted_until_ns;
 
-	if (!agent_is_primary(agent))
+	if (!agent_is_primary(agent) || agent_strayed(agent))
 		return true;
 	if (survey_pending(agent) || !agent->cluster.opened)
 		return false;
@@ -168,6 +173,22 @@ static bool must_stop_primary(const struct agent *agent)
 	return agent->now_ns + agent->config.election_ns / 4 > until;
 }
 
+#ifdef MHA_PLANT_BUGS
+static node_id any_standby(const struct agent *agent)
+{
+	node_set data = cluster_nodes(&agent->cluster, NODE_DATA);
+
+	for (node_id id = 1; id <= NODES_MAX; id++) {
+		const struct facts *facts = agent_facts(agent, id, agent->config.election_ns);
+
+		if (node_in(data, id) && id != agent->config.self && facts != NULL &&
+		    facts->db == DB_STANDBY)
+			return id;
+	}
+	return agent->cluster.primary;
+}
+#endif
+
 /* The data are replaced only while the node is on record as counting for nothing. */
 static uint8_t plan_rebuild(const struct agent *agent, struct order *order)
 {
@@ -177,6 +198,10 @@ static uint8_t plan_rebuild(const struct agent *agent, struct order *order)
 	if (!marked || !agent_primary_serves(agent) || survey_pending(agent))
 		return ORDER_NONE;
 	order->upstream = agent->cluster.primary;
+#ifdef MHA_PLANT_BUGS
+	if (PLANTED(agent, BUG_CLONE_WHILE_IN_S))
+		order->upstream = any_standby(agent);
+#endif
 	switch (agent->self.db) {
 	case DB_STANDBY:
 	case DB_STARTING:
@@ -204,6 +229,19 @@ static bool configured_is(const struct agent *agent, const struct order *order)
 	       sync_rule_equal(configured->rule, order->rule);
 }
 
+static bool on_lineage(const struct agent *agent)
+{
+	struct lineage_match match = lineage_compare(&agent->cluster, &agent->self.position);
+
+	return agent->self.db == DB_STANDBY && match.known && !match.diverged && !match.clash;
+}
+
+static bool recovers_rebuilt(const struct agent *agent)
+{
+	return agent->self.db == DB_STARTING &&
+	       node_in(agent->cluster.rebuilding, agent->config.self);
+}
+
 static uint8_t plan_standby(const struct agent *agent, struct order *order)
 {
 	const struct cluster *cluster = &agent->cluster;
@@ -222,7 +260,13 @@ static uint8_t plan_standby(const struct agent *agent, struct order *order)
 		order->reserve_until = cluster->timeline_max - 1;
 		return ORDER_DB_CONFIGURE;
 	}
-	if (!agent_primary_serves(agent) || agent_needs_rebuild(agent))
+	/*
+	 * Compared with the lineage first: the primary would take the position of a diverged tail
+	 * for a copy of its own WAL. What was rewound or cloned answers only once its upstream has
+	 * sent the rest; no record counts on a node that is being rebuilt, whatever it reports.
+	 */
+	if (!agent_primary_serves(agent) || agent_needs_rebuild(agent) ||
+	    !(on_lineage(agent) || recovers_rebuilt(agent)))
 		return ORDER_NONE;
 	order->upstream = cluster->primary;
 	return configured_is(agent, order) ? ORDER_NONE : ORDER_DB_CONFIGURE;
@@ -277,7 +321,9 @@ static void plan_dbctl(struct agent *agent, struct effects *effects)
 	}
 	switch (db) {
 	case DB_DOWN:
-		order.kind = ORDER_DB_START;
+		/* A survey has nothing to ask of data that are just being replaced. */
+		if (agent->self.job == JOB_NONE)
+			order.kind = ORDER_DB_START;
 		break;
 	case DB_HUNG:
 		/* The leader's survey comes first when it is the primary that hangs. */
@@ -288,7 +334,6 @@ static void plan_dbctl(struct agent *agent, struct effects *effects)
 		order.kind = plan_primary(agent, &order);
 		break;
 	case DB_STARTING:
-		/* What was rewound or cloned answers only once its upstream has sent the rest. */
 	case DB_STANDBY:
 		order.kind = plan_standby(agent, &order);
 		break;
@@ -313,6 +358,12 @@ static void plan_unknown(struct agent *agent, struct effects *effects)
 
 	if (!agent->self_known || agent->leaving)
 		return;
+	/* The fence was dropped for a standby, and this is none: somebody promoted it. */
+	if (agent->self.db == DB_PRIMARY && agent->fence_known && agent->fence == FENCE_NONE) {
+		struct order close = {.kind = ORDER_FENCE_CLOSE, .epoch = agent_token(agent)};
+
+		(void)agent_give(agent, effects, &close);
+	}
 	if (agent->self.db == DB_DOWN)
 		order.kind = ORDER_DB_START;
 	else if (agent->self.db == DB_PRIMARY && agent->fence_known && !agent->fence_kernel &&

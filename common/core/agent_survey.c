@@ -113,14 +113,16 @@ static struct candidate candidate_of(const struct agent *agent, node_id id)
 		.match = lineage_compare(&agent->cluster, &facts->position),
 	};
 
+	if (agent->unable_until_ns[id] > agent->now_ns)
+		candidate.excluded = true;
 	/* Another database's WAL is no answer at all. */
 	if (agent->cluster.system_id != 0 && facts->system_id != 0 &&
 	    facts->system_id != agent->cluster.system_id)
 		candidate.match.known = false;
 	if (PLANTED(agent, BUG_CHOICE_BY_TIMELINE) && candidate.match.known) {
-		candidate.match.usable =
-			(uint64_t)facts->position.timeline << 48 | facts->position.flushed;
+		candidate.match.usable = facts->position.flushed;
 		candidate.match.diverged = false;
+		candidate.match.clash = false;
 	}
 	return candidate;
 }

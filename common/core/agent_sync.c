@@ -11,19 +11,28 @@ static const struct standby_view *standby_of(const struct agent *agent, node_id 
 	return NULL;
 }
 
+/*
+ * It streams, and by its own word it is on the primary's timeline: a position on another one says
+ * nothing about the primary's WAL, though PostgreSQL takes the number for what it is.
+ */
 static bool streams(const struct agent *agent, node_id node)
 {
 	const struct standby_view *view = standby_of(agent, node);
+	const struct facts *facts = agent_facts(agent, node, agent->config.election_ns);
 
-	return view != NULL && view->streaming;
+	return view != NULL && view->streaming && facts != NULL && !facts->needs_rebuild &&
+	       facts->position.timeline == agent->cluster.timeline;
 }
 
 static void flushed_by_node(const struct agent *agent, wal_lsn flushed[NODES_MAX + 1])
 {
 	memset(flushed, 0, (NODES_MAX + 1) * sizeof(flushed[0]));
-	for (node_id id = 1; id <= NODES_MAX; id++)
-		if (streams(agent, id))
-			flushed[id] = standby_of(agent, id)->flushed;
+	for (node_id id = 1; id <= NODES_MAX; id++) {
+		const struct standby_view *view = standby_of(agent, id);
+
+		if (view != NULL && view->streaming)
+			flushed[id] = view->flushed;
+	}
 }
 
 static bool wants_rebuild(const struct agent *agent, node_id node)
@@ -77,7 +86,7 @@ static node_id rebuild_node(const struct agent *agent)
 {
 	node_set data = cluster_nodes(&agent->cluster, NODE_DATA);
 
-	if (agent->checkpoint_epoch < agent->cluster.epoch)
+	if (agent->checkpoint_epoch < agent->cluster.epoch || PLANTED(agent, BUG_CLONE_WHILE_IN_S))
 		return NODE_NONE;
 	for (node_id id = 1; id <= NODES_MAX; id++)
 		if (node_in(data & ~agent->cluster.rebuilding, id) && id != agent->config.self &&

@@ -10,10 +10,11 @@ static bool counts(const struct cluster *cluster, const struct candidate *answer
 	       !node_in(cluster->rebuilding, answer->node);
 }
 
-/* It is the recorded primary and never stopped being one. */
+/* It is the recorded primary and never stopped being one, nor was promoted by somebody else. */
 static bool still_primary(const struct cluster *cluster, const struct candidate *candidate)
 {
-	return candidate->node == cluster->primary && candidate->db == DB_PRIMARY;
+	return candidate->node == cluster->primary && candidate->db == DB_PRIMARY &&
+	       (!cluster->opened || candidate->position.timeline == cluster->timeline);
 }
 
 static bool diverged(const struct cluster *cluster, const struct candidate *candidate)
@@ -48,7 +49,7 @@ static bool eligible(const struct cluster *cluster, const struct candidate *cand
 {
 	if (candidate->excluded || candidate->priority == 0 || candidate->match.clash)
 		return false;
-	if (candidate->db == DB_PRIMARY && candidate->node != cluster->primary)
+	if (candidate->db == DB_PRIMARY && !still_primary(cluster, candidate))
 		return false;
 	return cluster->lineage_count == 0 || candidate->match.usable != 0;
 }

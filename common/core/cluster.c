@@ -179,7 +179,7 @@ static enum apply_result apply_assign(struct cluster *cluster, const struct entr
 		cluster->primary = node;
 		cluster->opened = false;
 		cluster->settled = cluster->earlier_count == 0;
-		cluster->timeline_max++;
+		cluster->timeline_max += TIMELINE_STEP;
 	}
 	cluster->epoch = entry->epoch;
 	cluster->resume = entry->assign.resume;

@@ -8,6 +8,12 @@
 #define EARLIER_MAX     8  /* promotions that may be unsettled at the same time */
 #define WAL_HISTORY_MAX 32 /* forks of one node's own timeline history that are compared */
 #define DECISIONS_MAX   16 /* decision records kept in the replicated state */
-#define EFFECTS_MAX     32 /* effects of one step */
+/*
+ * Each promotion is given a number so far beyond the last one. What a server promotes to on its
+ * own, by a human's hand or after a promotion that nobody saw the end of, is the next free number:
+ * it falls into the gap and is never taken for a recorded timeline.
+ */
+#define TIMELINE_STEP 4
+#define EFFECTS_MAX   32 /* effects of one step */
 
 #endif

@@ -42,6 +42,35 @@ static unsigned lineage_path(const struct cluster *cluster, struct segment path[
 	return count;
 }
 
+/*
+ * The node came to `path`'s timeline another way than the lineage did. Timelines that were never
+ * opened may lie between; a history that does not reach back to the parent proves nothing.
+ */
+static bool came_elsewhere(const struct segment *segment, const struct wal_branch branches[],
+			   unsigned count)
+{
+	if (segment->parent == 0 || count == 0)
+		return false;
+	for (unsigned i = count; i-- > 0;)
+		if (branches[i].timeline == segment->parent)
+			return branches[i].end != segment->begin;
+	return branches[0].timeline < segment->parent;
+}
+
+struct wal_branch lineage_fork(const struct cluster *cluster, const struct wal_position *position)
+{
+	struct segment path[LINEAGE_MAX + 1];
+	unsigned path_count = lineage_path(cluster, path);
+
+	if (position->branch_count == 0)
+		return (struct wal_branch){0};
+	for (unsigned i = position->branch_count; i-- > 0;)
+		for (unsigned j = 0; j < path_count; j++)
+			if (path[j].timeline == position->branches[i].timeline)
+				return position->branches[i];
+	return position->branches[position->branch_count - 1];
+}
+
 struct lineage_match lineage_compare(const struct cluster *cluster,
 				     const struct wal_position *position)
 {
@@ -65,8 +94,7 @@ struct lineage_match lineage_compare(const struct cluster *cluster,
 		for (unsigned j = 0; j < path_count; j++) {
 			if (path[j].timeline != timeline)
 				continue;
-			if (path[j].parent != 0 && before != NULL &&
-			    (before->timeline != path[j].parent || before->end != path[j].begin)) {
+			if (came_elsewhere(&path[j], position->branches, i)) {
 				match.clash = true;
 				continue;
 			}

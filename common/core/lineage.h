@@ -19,4 +19,11 @@ struct lineage_match {
 struct lineage_match lineage_compare(const struct cluster *cluster,
 				     const struct wal_position *position);
 
+/*
+ * Where the timeline of `position` left the lineage of the opened epochs: the newest branch on a
+ * timeline of it, else the newest branch at all. Timelines after that were never opened and are
+ * nobody else's. The timeline is 0 when the position has no branches.
+ */
+struct wal_branch lineage_fork(const struct cluster *cluster, const struct wal_position *position);
+
 #endif

@@ -123,7 +123,7 @@ int file_write_changed(const char *dir, const char *name, const char *text, mode
 	char *present = NULL;
 	bool same = false;
 
-	if (file_read(dir, name, strlen(text), &present, NULL) == 0)
+	if (file_read(dir, name, strlen(text), &present, NULL) == 0 && present != NULL)
 		same = strcmp(present, text) == 0;
 	free(present);
 	return same ? 0 : file_write(dir, name, text, mode, why);

@@ -86,8 +86,8 @@ static void on_private_server(void *arg, const struct process_end *end)
 		why = job->failed;
 		job_continue(job, why.code, &why);
 	} else if (job->wait_dir != NULL) {
-		err_set(&why, ERR_GONE, "the new cluster's server ended; see %s/%s",
-			job->control->paths.side, PG_START_LOG);
+		err_set(&why, ERR_GONE, "the private server ended; see %s",
+			job->control->paths.log_dir);
 		job_continue(job, why.code, &why);
 	}
 }
@@ -106,15 +106,19 @@ static int initdb_configure(struct pg_job *job, struct err *why)
 	return job_in_background(job, initdb_write, why);
 }
 
-/* No TCP, and its socket inside the directory that only this user may enter. */
-static int initdb_serve(struct pg_job *job, struct err *why)
+/*
+ * A server for this job alone: no TCP, and its socket inside the directory that only this user may
+ * enter. It stays on its own timeline, even where there is a history that leaves it out. Waits
+ * until it answers.
+ */
+static int serve(struct pg_job *job, const char *data_dir, struct err *why)
 {
 	static const struct child_events events = {.line = NULL, .ended = on_private_server};
 	const struct engine_control *control = job->control;
 	char program[FILES_PATH_SIZE], log[FILES_PATH_SIZE + 32];
 	const char *argv[] = {control_program(control, "postgres", program),
 			      "-D",
-			      control->paths.initdb,
+			      data_dir,
 			      "-c",
 			      "listen_addresses=",
 			      "-c",
@@ -124,15 +128,23 @@ static int initdb_serve(struct pg_job *job, struct err *why)
 			      "-c",
 			      "synchronous_standby_names=",
 			      "-c",
+			      "primary_conninfo=",
+			      "-c",
+			      "recovery_target_timeline=current",
+			      "-c",
 			      "log_statement=none",
 			      NULL};
-	const struct child_spec spec = {
-		.argv = argv, .log = log, .directory = control->paths.initdb};
+	const struct child_spec spec = {.argv = argv, .log = log, .directory = data_dir};
 	int rc;
 
 	snprintf(log, sizeof(log), "%s/%s", control->paths.side, PG_START_LOG);
 	rc = child_start(&job->server, control->loop, &spec, &events, job, why);
-	return rc < 0 ? rc : job_wait_ready(job, control->paths.initdb, why);
+	return rc < 0 ? rc : job_wait_ready(job, data_dir, why);
+}
+
+static int initdb_serve(struct pg_job *job, struct err *why)
+{
+	return serve(job, job->control->paths.initdb, why);
 }
 
 /* psql in the directory of the socket: its path may be longer than a socket's name may be. */
@@ -243,6 +255,46 @@ static int rewind_check(struct pg_job *job, struct err *why)
 	return 0;
 }
 
+/*
+ * pg_rewind wants a target that was shut down, and sees to it with a single-user server. That one
+ * refuses to be a standby: what was a standby when it was killed is started as one that takes WAL
+ * from nobody, and stopped.
+ */
+static bool needs_recovery(const struct pg_job *job)
+{
+	const char *data_dir = job->control->paths.data;
+
+	return file_exists(data_dir, PG_STANDBY_SIGNAL) && !pg_was_shut_down(data_dir);
+}
+
+/* In a thread. */
+static int rewind_write(struct pg_job *job, struct err *why)
+{
+	const struct engine_control *control = job->control;
+	struct order neutral = job->order;
+	int rc;
+
+	neutral.upstream = NODE_NONE;
+	if ((rc = strip_auto_conf(control->paths.data, why)) < 0 ||
+	    (rc = file_remove(control->paths.data, "postmaster.pid", why)) < 0)
+		return rc;
+	return write_configuration(control, control->paths.data, &neutral, why);
+}
+
+static int rewind_configure(struct pg_job *job, struct err *why)
+{
+	if (!needs_recovery(job))
+		return 0;
+	return job_in_background(job, rewind_write, why);
+}
+
+static int rewind_recover(struct pg_job *job, struct err *why)
+{
+	if (!needs_recovery(job))
+		return 0;
+	return serve(job, job->control->paths.data, why);
+}
+
 static int newest_first(const struct dirent **a, const struct dirent **b)
 {
 	return strcmp((*b)->d_name, (*a)->d_name);
@@ -328,6 +380,7 @@ static int rewind_save(struct pg_job *job, struct err *why)
 	    (rc = directory_ensure(path, why)) < 0 || (rc = copy_wal(paths, path, why)) < 0 ||
 	    (rc = drop_old_sets(paths, why)) < 0)
 		return err_in(why, rc, "save the diverged WAL");
+	job->marked = true;
 	return file_write(paths->side, PG_REBUILD_MARKER, "rewind\n", 0600, why);
 }
 
@@ -464,7 +517,8 @@ void rewind_failed(struct pg_job *job)
 {
 	struct err why;
 
-	if (job->plan != &PLAN_REWIND || job->touched)
+	/* An earlier job's marker stays. */
+	if (!job->marked || job->touched)
 		return;
 	/* Nothing in the directory was changed yet: it is as good, or bad, as before. */
 	if (file_remove(job->control->paths.side, PG_REBUILD_MARKER, &why) < 0)
@@ -476,7 +530,8 @@ static const job_step INITDB_STEPS[] = {
 	initdb_roles, initdb_bootstrap, initdb_end, initdb_finish,    fresh,        NULL,
 };
 static const job_step REWIND_STEPS[] = {
-	rewind_check, end_server, rewind_prepare, rewind_run, rewind_finish, fresh, NULL,
+	rewind_check,   end_server, rewind_configure, rewind_recover, end_server,
+	rewind_prepare, rewind_run, rewind_finish,    fresh,          NULL,
 };
 static const job_step CLONE_STEPS[] = {
 	end_server, clone_prepare, clone_run, clone_finish, fresh, NULL,

@@ -117,11 +117,10 @@ void control_watch(struct engine_control *control, pid_t pid)
 
 	if (pid == 0)
 		pid = pg_postmaster_find(control->paths.data);
-	if (pid == control->work.postmaster)
+	/* That the watched one has ended is for its pidfd to say. */
+	if (pid == 0 || pid == control->work.postmaster)
 		return;
 	unwatch(control);
-	if (pid == 0)
-		return;
 	control->postmaster_fd = process_open(pid, &why);
 	if (control->postmaster_fd < 0)
 		return; /* it has ended already */
@@ -447,6 +446,9 @@ static void look(struct engine_control *control)
 	const pid_t before = control->work.postmaster;
 	const uint8_t directory = control->work.directory;
 
+	/* A private server of a job is nobody else's to look at. */
+	if (control->job != NULL && !control->job->plan->interruptible)
+		return;
 	if (control->job == NULL)
 		control_directory(control);
 	control_watch(control, 0);
@@ -526,9 +528,9 @@ static int control_open(struct engine_control **opened, uv_loop_t *loop, const s
 	else
 		rc = pg_paths_make(&control->paths, conf->pg_data_dir, why);
 	control->tick = calloc(1, sizeof(*control->tick));
-	if (rc == 0 && control->tick == NULL)
+	if (control->tick == NULL)
 		rc = err_set(why, ERR_NO_MEMORY, "out of memory");
-	if (rc < 0) {
+	if (rc < 0 || control->tick == NULL) {
 		free(control->tick);
 		free(control);
 		return rc;

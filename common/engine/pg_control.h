@@ -42,12 +42,15 @@ struct pg_job {
 	/* The child of the present step, and what it said. */
 	struct child *child;
 	struct pg_ending *ending;
-	struct err failed;    /* why it failed, until the server that it started has ended */
-	struct child *server; /* INITDB: the private server of the new cluster */
-	const char *wait_dir; /* a server of this directory is starting; NULL: nobody waits */
-	uint64_t moved_ns;    /* when progress was last seen */
+	struct err failed;      /* why it failed, until the server that it started has ended */
+	bool own_timeline;      /* START: no other timeline is followed; it has diverged */
+	struct process_end end; /* START: how the server that gave up ended */
+	struct child *server;   /* INITDB: the private server of the new cluster */
+	const char *wait_dir;   /* a server of this directory is starting; NULL: nobody waits */
+	uint64_t moved_ns;      /* when progress was last seen */
 	uint64_t progress;
 	char last_line[CHILD_LINE_SIZE];
+	bool marked;       /* REWIND: this job wrote the rebuild marker */
 	bool touched;      /* REWIND: pg_rewind has begun to change the target */
 	bool same_history; /* REWIND: pg_rewind saw nothing to do, for the wrong reason */
 	bool done;         /* the goal was reached before the plan's end */
@@ -114,5 +117,7 @@ MUST_CHECK int job_wait_ready(struct pg_job *job, const char *data_dir, struct e
 void start_look(struct pg_job *job);
 /* The postmaster ended while a start waited for it. */
 void start_failed(struct pg_job *job, const struct process_end *end);
+/* All its processes have ended: say why in job->failed. */
+void start_explain(struct pg_job *job);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "engine/pg_processes.h"
 #include "os/process.h"
 
@@ -286,8 +287,7 @@ int pg_ending_start(struct pg_ending **ending, uv_loop_t *loop, const char *data
 
 	if (fresh == NULL)
 		return err_set(why, ERR_NO_MEMORY, "out of memory");
-	CHECK(strlen(data_dir) < sizeof(fresh->data_dir));
-	strcpy(fresh->data_dir, data_dir);
+	CHECK(text_copy(fresh->data_dir, sizeof(fresh->data_dir), data_dir));
 	fresh->loop = loop;
 	fresh->epoll = -1;
 	fresh->fast_ms = fast_ms;

@@ -103,10 +103,9 @@ static void on_server_ended(void *arg, int rc, const struct err *why)
 
 	job->ending = NULL;
 	if (rc == 0 && job->failed.code < 0) {
-		const struct err failed = job->failed;
-
-		job_continue(job, failed.code, &failed);
-		return;
+		start_explain(job);
+		why = &job->failed;
+		rc = job->failed.code;
 	}
 	job_continue(job, rc, why);
 }

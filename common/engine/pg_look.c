@@ -33,6 +33,7 @@ enum sender_column {
 	SENDER_FLUSHED,
 	SENDER_REPLAYED,
 	SENDER_WAIT,
+	SENDER_SENT,
 	SENDER_COLUMNS
 };
 
@@ -97,9 +98,12 @@ static int parse_senders(struct pg_look *look, const PGresult *result, struct er
 		struct pg_sender *sender = &look->senders[look->sender_count];
 		uint64_t pid;
 
-		if (look->sender_count == PG_SENDERS_MAX)
-			return err_set(why, ERR_TOO_BIG, "more than %d senders", PG_SENDERS_MAX);
+		if (look->sender_count == PG_SENDERS_MAX) {
+			look->senders_cut = true;
+			return 0;
+		}
 		if (!cell_number(result, row, SENDER_PID, &pid) ||
+		    !cell_lsn(result, row, SENDER_SENT, &sender->sent) ||
 		    !cell_lsn(result, row, SENDER_FLUSHED, &sender->flushed) ||
 		    !cell_lsn(result, row, SENDER_REPLAYED, &sender->replayed))
 			return err_set(why, ERR_CORRUPT, "a sender has a number that is none");
@@ -125,8 +129,9 @@ int pg_look_parse(struct pg_look *look, PGresult *const results[], unsigned coun
 	if ((rc = parse_main(look, results[0], why)) < 0 ||
 	    (rc = parse_senders(look, results[1], why)) < 0)
 		return rc;
-	if (PQntuples(results[2]) != 1 || !cell_lsn(results[2], 0, 0, &look->flushed))
-		return err_set(why, ERR_CORRUPT, "the flush LSN is none");
+	if (PQntuples(results[2]) != 1 ||
+	    !cell_lsn(results[2], 0, 0, look->recovery ? &look->replayed : &look->flushed))
+		return err_set(why, ERR_CORRUPT, "the end of the WAL is none");
 	return 0;
 }
 
@@ -189,6 +194,12 @@ uint8_t pg_state(const struct pg_signs *signs, const char **detail)
 		*detail = "the server refuses the monitor's role";
 		return DB_UNKNOWN;
 	}
-	*detail = "the server does not accept connections yet";
-	return DB_STARTING;
+	if (signs->starting) {
+		*detail = "the server does not accept connections yet";
+		return DB_STARTING;
+	}
+	/* Nothing is said of a server before it has answered once: this process may be the new one.
+	 */
+	*detail = "the server has not answered yet";
+	return DB_UNKNOWN;
 }

@@ -16,6 +16,7 @@ struct pg_sender {
 	bool active; /* it sends WAL and takes answers */
 	bool idle;   /* it waits in its main loop: it reads a new configuration before anything else
 		      */
+	wal_lsn sent;
 	wal_lsn flushed;
 	wal_lsn replayed;
 };
@@ -24,7 +25,7 @@ struct pg_look {
 	bool recovery;
 	wal_lsn flushed;  /* primary: flush LSN, read after everything else of the look */
 	wal_lsn inserted; /* primary: where the next record goes */
-	wal_lsn replayed; /* standby */
+	wal_lsn replayed; /* standby, read after everything else of the look */
 	wal_lsn received; /* standby: flushed by the receiver; 0: it has not run since the start */
 	unsigned receivers; /* WAL receiver processes, streaming or not */
 	/*
@@ -39,7 +40,8 @@ struct pg_look {
 	uint64_t rule_written; /* stamp of its rule */
 	char names[256];       /* synchronous_standby_names */
 	unsigned sender_count;
-	struct pg_sender senders[PG_SENDERS_MAX];
+	struct pg_sender senders[PG_SENDERS_MAX]; /* members first */
+	bool senders_cut;                         /* there were more */
 	/* From IDENTIFY_SYSTEM, asked after the above. */
 	uint64_t system_id;
 	uint32_t timeline; /* 0: not known */
@@ -62,12 +64,14 @@ struct pg_look {
 	" FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) q"                                       \
 	" LEFT JOIN pg_stat_wal_receiver w ON w.status = 'streaming';"                             \
 	"PREPARE mha_senders AS SELECT r.pid, r.application_name, r.state, r.flush_lsn,"           \
-	" r.replay_lsn, a.wait_event FROM pg_stat_replication r JOIN pg_stat_activity a"           \
-	" USING (pid)"
+	" r.replay_lsn, a.wait_event, r.sent_lsn FROM pg_stat_replication r JOIN "                 \
+	"pg_stat_activity a"                                                                       \
+	" USING (pid) ORDER BY r.application_name LIKE 'mha\\_n%' DESC"
 
 #define PG_LOOK_QUERY                                                                              \
 	"EXECUTE mha_look; EXECUTE mha_senders;"                                                   \
-	" SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_flush_lsn() END"
+	" SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"                      \
+	" ELSE pg_current_wal_flush_lsn() END"
 
 /* The three results of PG_LOOK_QUERY. ERR_CORRUPT names what is not as expected. */
 MUST_CHECK int pg_look_parse(struct pg_look *look, PGresult *const results[], unsigned count,
@@ -81,6 +85,7 @@ struct pg_signs {
 	bool process;      /* the postmaster is alive */
 	bool process_seen; /* there was one */
 	bool looked;       /* the last look was answered */
+	bool starting;     /* it refuses connections, and so is not ready, but not hung either */
 	bool recovery;
 	bool new_hung;   /* a new connection got no answer in time */
 	bool old_hung;   /* a query on an old one got none, and no new one did since */

@@ -12,21 +12,18 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "core/cluster.h"
 #include "engine/pg_parse.h"
 #include "os/clock.h"
 #include "os/process.h"
 
-#define NS_PER_MS UINT64_C(1000000)
 /*
  * How soon to look again while something is expected, and while a server is starting (dbctl tells
  * when it is up; every refused look is a line in the server's log).
  */
 #define LOOK_BUSY_MS     2
 #define LOOK_STARTING_MS 50
-/* The proof of a rule takes a few ms; until then a primary is not told about, but not for longer.
- */
-#define SETTLE_NS (200 * NS_PER_MS)
+/* Longer than wal_retrieve_retry_interval, which pg_files.c fixes. */
+#define REST_NS (150 * NS_PER_MS)
 /* A disk under a checkpoint is slow without being dead. */
 #define FLUSH_PATIENCE 3
 /* A server in recovery may be slow to refuse connections; killing it would begin it all again. */
@@ -73,13 +70,15 @@ static void forget_server(struct engine_monitor *monitor)
 	pg_conn_close(&monitor->work);
 	monitor->prepared = monitor->looking = monitor->look_soon = false;
 	monitor->history_timeline = 0;
-	monitor->exhausted_once = monitor->primary_seen = false;
+	monitor->exhausted_once = monitor->primary_seen = monitor->at_rest = false;
+	monitor->rest_ns = 0;
 	monitor->written_seen = monitor->written_asked = monitor->written_spread = 0;
 	monitor->rule = (struct pg_rule_proof){.in_force = false};
 	monitor->flush_at_ns = 0;
 	monitor->settle_ns = 0;
 	monitor->fresh_timeouts = monitor->look_failures = 0;
-	monitor->signs.looked = monitor->signs.recovery = monitor->signs.denied = false;
+	monitor->signs.looked = monitor->signs.recovery = false;
+	monitor->signs.starting = monitor->signs.denied = false;
 	monitor->signs.new_hung = monitor->signs.old_hung = monitor->signs.flush_hung = false;
 }
 
@@ -168,28 +167,23 @@ static void look_unanswered(struct engine_monitor *monitor, enum pg_answer answe
 {
 	struct pg_signs *signs = &monitor->signs;
 
-	switch (answer) {
-	case PG_TIMEOUT:
+	if (answer == PG_TIMEOUT) {
 		/* One backend that hangs is not a server that hangs: new ones are asked, too. */
 		if (monitor->fresh_ok_begun_ns < monitor->look_begun_ns)
 			signs->old_hung = signs->looked;
-		break;
-	case PG_FULL:
-		signs->old_hung = false;
-		break; /* it answers everybody who is connected */
-	case PG_LOST:
-	case PG_DENIED:
-		signs->old_hung = false;
-		if (++monitor->look_failures < LOOK_FAILURES_MAX && signs->looked)
-			monitor->look_soon = true;
-		else
-			signs->looked = false;
-		signs->denied = answer == PG_DENIED;
-		break;
-	default:
-		signs->old_hung = signs->looked = signs->denied = false;
-		break;
+		return;
 	}
+	signs->old_hung = false;
+	signs->denied = answer == PG_DENIED;
+	if (answer == PG_FULL)
+		return; /* it answers everybody who is connected */
+	if ((answer == PG_LOST || answer == PG_DENIED) && signs->looked &&
+	    ++monitor->look_failures < LOOK_FAILURES_MAX) {
+		monitor->look_soon = true;
+		return;
+	}
+	signs->looked = false;
+	signs->starting = answer != PG_DENIED;
 }
 
 /* A look did not come to its end. */
@@ -208,11 +202,44 @@ static void look_failed(struct engine_monitor *monitor, enum pg_answer answer, c
 
 /* A look: main, then repl, then it is complete. */
 
+/*
+ * At rest: seen waiting to try again twice, further apart than one such wait lasts. Between the two
+ * it has read all WAL that is here once more, and it has replayed nothing.
+ */
+static void judge_rest(struct engine_monitor *monitor, const struct pg_look *before)
+{
+	const struct pg_look *look = &monitor->look;
+
+	if (!look->recovery || look->receivers > 0 || look->replayed != before->replayed ||
+	    look->received != before->received) {
+		monitor->rest_ns = 0;
+		monitor->at_rest = false;
+	}
+	if (!look->recovery || look->receivers > 0 || !look->exhausted)
+		return;
+	if (monitor->rest_ns == 0)
+		monitor->rest_ns = clock_boot_ns();
+	else if (monitor->look_begun_ns > monitor->rest_ns + REST_NS)
+		monitor->at_rest = true;
+}
+
 static void look_complete(struct engine_monitor *monitor)
 {
 	struct pg_look *look = &monitor->look;
+	const struct pg_look before = *look;
 
+	/* Nobody sees half a look. */
+	*look = monitor->pending;
+	judge_rest(monitor, &before);
 	monitor->looking = false;
+	monitor->signs.looked = true;
+	monitor->signs.recovery = look->recovery;
+	monitor->signs.old_hung = monitor->signs.denied = monitor->signs.starting = false;
+	monitor->look_failures = 0;
+	if (look->timeline != 0 && look->timeline != monitor->history_timeline) {
+		monitor->history = monitor->pending_history;
+		monitor->history_timeline = look->timeline;
+	}
 	if (look->exhausted || look->received != 0)
 		monitor->exhausted_once = true;
 	monitor->primary_seen = !look->recovery && look->timeline != 0;
@@ -231,20 +258,20 @@ static void on_history(void *arg, enum pg_answer answer, PGresult *const results
 	if (answer == PG_OK && count == 1 && PQntuples(results[0]) == 1 &&
 	    PQnfields(results[0]) == 2 &&
 	    pg_parse_history(PQgetvalue(results[0], 0, 1), (size_t)PQgetlength(results[0], 0, 1),
-			     &monitor->history, &why) == 0) {
-		monitor->history_timeline = monitor->look.timeline;
-	} else {
-		log_event(LOG_WARNING, "dbmon.history", "timeline=%" PRIu32 " %.200s",
-			  monitor->look.timeline, answer == PG_OK ? why.text : text);
-		monitor->look.timeline = 0;
+			     &monitor->pending_history, &why) == 0) {
+		look_complete(monitor);
+		return;
 	}
+	log_event(LOG_WARNING, "dbmon.history", "timeline=%" PRIu32 " %.200s",
+		  monitor->pending.timeline, answer == PG_OK ? why.text : text);
+	monitor->pending.timeline = 0;
 	look_complete(monitor);
 }
 
 /* Without a replication connection the end of a standby's WAL is not known exactly. */
 static void no_position(struct engine_monitor *monitor)
 {
-	struct pg_look *look = &monitor->look;
+	struct pg_look *look = &monitor->pending;
 
 	look->timeline = 0;
 	look->system_id = monitor->view.facts.system_id;
@@ -260,7 +287,7 @@ static void on_identify(void *arg, enum pg_answer answer, PGresult *const result
 			const char *text)
 {
 	struct engine_monitor *monitor = arg;
-	struct pg_look *look = &monitor->look;
+	struct pg_look *look = &monitor->pending;
 	struct err why = {.text = ""};
 	char query[64];
 
@@ -276,8 +303,7 @@ static void on_identify(void *arg, enum pg_answer answer, PGresult *const result
 	}
 	if (look->timeline == 1) {
 		/* The first timeline has no history. */
-		monitor->history.branch_count = 0;
-		monitor->history_timeline = 1;
+		monitor->pending_history.branch_count = 0;
 		look_complete(monitor);
 		return;
 	}
@@ -308,7 +334,7 @@ static void on_look(void *arg, enum pg_answer answer, PGresult *const results[],
 	struct engine_monitor *monitor = arg;
 	struct err why = {.text = ""};
 
-	if (answer == PG_OK && pg_look_parse(&monitor->look, results, count, &why) < 0) {
+	if (answer == PG_OK && pg_look_parse(&monitor->pending, results, count, &why) < 0) {
 		answer = PG_DENIED;
 		text = why.text;
 	}
@@ -317,12 +343,8 @@ static void on_look(void *arg, enum pg_answer answer, PGresult *const results[],
 		return;
 	}
 	monitor->view.probes++;
-	monitor->signs.looked = true;
-	monitor->signs.recovery = monitor->look.recovery;
-	monitor->signs.old_hung = monitor->signs.denied = false;
-	monitor->look_failures = 0;
-	if (monitor->look.written != monitor->written_seen) {
-		monitor->written_seen = monitor->look.written;
+	if (monitor->pending.written != monitor->written_seen) {
+		monitor->written_seen = monitor->pending.written;
 		begin_fresh(monitor);
 	}
 	if (monitor->repl.ready)
@@ -408,7 +430,7 @@ static uint64_t look_delay(const struct engine_monitor *monitor)
 		return LOOK_BUSY_MS;
 	if (signs->looked && (monitor->written_spread != monitor->written_seen ||
 			      (!signs->recovery && !monitor->rule.in_force &&
-			       now - monitor->rule.begun_ns < SETTLE_NS)))
+			       now - monitor->rule.begun_ns < PG_SETTLE_NS)))
 		return LOOK_BUSY_MS;
 	if (signs->process && !signs->looked && !signs->denied)
 		return LOOK_STARTING_MS;
@@ -439,8 +461,9 @@ static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[]
 	if (answer == PG_TIMEOUT) {
 		monitor->view.probe_failures++;
 		monitor->fresh_timeouts++;
-		signs->new_hung = signs->process &&
-				  (signs->looked || monitor->fresh_timeouts >= STARTING_PATIENCE);
+		signs->new_hung =
+			signs->process &&
+			monitor->fresh_timeouts >= (signs->starting ? STARTING_PATIENCE : 1U);
 	} else {
 		monitor->fresh_timeouts = 0;
 		signs->new_hung = false;
@@ -532,90 +555,6 @@ static void on_fresh_timer(uv_timer_t *timer)
 	/* A look may wait long for its answer; what is known is told all the same. */
 	monitor_view(monitor, false);
 	uv_timer_set_repeat(timer, monitor->conf->monitor_interval_ms);
-}
-
-/* What is told */
-
-static void view_position(const struct engine_monitor *monitor, struct facts *facts)
-{
-	const struct pg_look *look = &monitor->look;
-
-	facts->system_id = look->system_id;
-	/* A standby that has not read all of its own WAL does not know how far it goes. */
-	if (look->timeline == 0 || look->timeline != monitor->history_timeline ||
-	    (look->recovery && !monitor->exhausted_once))
-		return;
-	facts->position = monitor->history;
-	facts->position.timeline = look->timeline;
-	facts->position.flushed = look->position;
-	facts->position.replayed = look->recovery ? look->replayed : look->flushed;
-}
-
-static void view_primary(const struct engine_monitor *monitor, struct facts *facts)
-{
-	const struct pg_look *look = &monitor->look;
-
-	/* No rule is promised until every sender is known to use it; see pg_monitor_rule.c. */
-	if (monitor->rule.in_force && pg_parse_rule(look->names, &facts->rule, NULL) == 0)
-		facts->rule_since = monitor->rule.since;
-	for (unsigned i = 0; i < look->sender_count; i++) {
-		const struct pg_sender *sender = &look->senders[i];
-
-		if (sender->node == NODE_NONE || facts->standby_count == NODES_MAX)
-			continue;
-		facts->standbys[facts->standby_count++] =
-			(struct standby_view){.node = sender->node,
-					      .streaming = sender->streaming,
-					      .flushed = sender->flushed,
-					      .replayed = sender->replayed};
-	}
-}
-
-static void make_facts(struct engine_monitor *monitor, struct facts *facts)
-{
-	const struct pg_look *look = &monitor->look;
-	const char *detail;
-
-	memset(facts, 0, sizeof(*facts));
-	facts->db = pg_state(&monitor->signs, &detail);
-	snprintf(monitor->view.detail, sizeof(monitor->view.detail), "%s", detail);
-	if (facts->db != DB_STANDBY && facts->db != DB_PRIMARY)
-		return;
-	facts->promise = look->promise;
-	facts->config_epoch = look->epoch;
-	view_position(monitor, facts);
-	if (facts->db == DB_PRIMARY) {
-		view_primary(monitor, facts);
-	} else {
-		facts->receiving = look->receivers > 0;
-		facts->upstream = pg_find_member(monitor->conf, look->host, look->port);
-	}
-}
-
-void monitor_view(struct engine_monitor *monitor, bool always)
-{
-	const uint64_t now = clock_boot_ns();
-	const uint64_t interval = monitor->conf->monitor_interval_ms * NS_PER_MS;
-	struct facts facts;
-
-	make_facts(monitor, &facts);
-	if (facts.db == DB_PRIMARY && !monitor->rule.in_force) {
-		if (monitor->settle_ns == 0)
-			monitor->settle_ns = now;
-		if (!always && now - monitor->settle_ns < SETTLE_NS)
-			return;
-	} else {
-		monitor->settle_ns = 0;
-	}
-	if (!always && now - monitor->viewed_ns < interval &&
-	    memcmp(&facts, &monitor->view.facts, sizeof(facts)) == 0)
-		return;
-	if (facts.db != monitor->view.facts.db)
-		log_event(LOG_NOTICE, "dbmon.state", "db=%s was=%s %s", db_state_name(facts.db),
-			  db_state_name(monitor->view.facts.db), monitor->view.detail);
-	monitor->view.facts = facts;
-	monitor->viewed_ns = now;
-	monitor->events->viewed(monitor->arg, &monitor->view);
 }
 
 /* The interface */

@@ -6,6 +6,12 @@
 #include "engine/pg_conn.h"
 #include "engine/pg_look.h"
 
+#define NS_PER_MS UINT64_C(1000000)
+/*
+ * The proof of a rule takes a few ms. Until then a primary is not told about, but not for longer.
+ */
+#define PG_SETTLE_NS (200 * NS_PER_MS)
+
 /* How the rule in the file comes into force; see pg_monitor_rule() */
 struct pg_rule_proof {
 	uint64_t rule_written; /* the rule being proven; 0: none yet */
@@ -44,12 +50,16 @@ struct engine_monitor {
 	bool prepared;           /* `main` knows its statements */
 	bool looking;            /* a look is under way */
 	bool look_soon;          /* another was asked for meanwhile */
-	struct pg_look look;
+	struct pg_look look;     /* the last complete one */
+	struct pg_look pending;  /* the one under way */
 	uint64_t look_begun_ns;
 	uint64_t spread_at_start;
 	uint32_t history_timeline; /* whose history `branches` is; 0: none */
 	struct wal_position history;
+	struct wal_position pending_history; /* of the look under way, when it is another one */
 	bool primary_seen;   /* the last look was at a primary on `history_timeline` */
+	bool at_rest;        /* a standby that gets nothing and has nothing left to replay */
+	uint64_t rest_ns;    /* when it was first seen so; 0: not now */
 	bool exhausted_once; /* since the server started all local WAL was read */
 
 	/* A stamp is spread once a connection made after it was seen has been answered. */
@@ -77,6 +87,8 @@ struct engine_monitor {
 void monitor_look(struct engine_monitor *monitor);
 void monitor_open_conn(struct engine_monitor *monitor, struct pg_conn *conn, uint64_t timeout_ms,
 		       pg_done done);
+
+/* pg_monitor_view.c */
 /* Put together and tell what is known now. */
 void monitor_view(struct engine_monitor *monitor, bool always);
 

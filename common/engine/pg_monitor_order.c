@@ -1,6 +1,5 @@
 /* Orders in SQL. Each waits for looks that show its goal; a look is asked for every 2 ms. */
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,13 +20,13 @@ static void finish(struct engine_monitor *monitor, uint8_t outcome, const char *
 	const unsigned kind = monitor->order.kind;
 
 	snprintf(result.text, sizeof(result.text), "%s", text);
-	monitor->order.kind = ORDER_NONE;
-	monitor->promoting = false;
 	if (outcome == OUTCOME_DONE && kind != ORDER_DB_CHECKPOINT) {
 		monitor_view(monitor, true);
 		result.has_facts = true;
 		result.facts = monitor->view.facts;
 	}
+	monitor->order.kind = ORDER_NONE;
+	monitor->promoting = false;
 	log_event(outcome == OUTCOME_DONE ? LOG_NOTICE : LOG_WARNING, "dbmon.order",
 		  "order=%s outcome=%u took_us=%" PRIu64 " %s", order_kind_name(kind), outcome,
 		  took_us, text);
@@ -35,16 +34,8 @@ static void finish(struct engine_monitor *monitor, uint8_t outcome, const char *
 }
 
 /* What the order waits for, should it have to give up. */
-static void waits(struct engine_monitor *monitor, const char *format, ...) PRINTF_LIKE(2, 3);
-
-static void waits(struct engine_monitor *monitor, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(monitor->order_text, sizeof(monitor->order_text), format, args);
-	va_end(args);
-}
+#define WAITS(monitor, ...)                                                                        \
+	((void)snprintf((monitor)->order_text, sizeof((monitor)->order_text), __VA_ARGS__))
 
 /* The file that this look ran under has reached every process of the server. */
 static bool is_spread(const struct engine_monitor *monitor)
@@ -55,27 +46,30 @@ static bool is_spread(const struct engine_monitor *monitor)
 /*
  * The promise is in force once the startup process is seen waiting to try again after the reload
  * was spread: it has stopped the receiver before it waits, and reads the configuration when it
- * stops waiting. By then it has also read all WAL that is here, so the position is exact.
+ * stops waiting. What was received and is not replayed yet counts (IDENTIFY_SYSTEM: the greatest of
+ * both), as long as it is of the same timeline.
  */
 static bool position_is_exact(struct engine_monitor *monitor)
 {
 	const struct pg_look *look = &monitor->look;
 
-	if (look->promise < monitor->order.promise)
-		waits(monitor, "the promise %" PRIu64 " is not in the configuration (%" PRIu64 ")",
+	if (look->promise < monitor->order.promise) {
+		WAITS(monitor, "the promise %" PRIu64 " is not in the configuration (%" PRIu64 ")",
 		      monitor->order.promise, look->promise);
-	else if (!is_spread(monitor))
-		waits(monitor, "the configuration has not reached all processes");
+		return false;
+	}
+	if (!is_spread(monitor))
+		WAITS(monitor, "the configuration has not reached all processes");
 	else if (look->timeline == 0)
-		waits(monitor, "the timeline is not known");
-	else if (!look->recovery)
-		return true;
-	else if (!look->upstream_empty)
-		waits(monitor, "the configuration names an upstream");
-	else if (look->receivers > 0)
-		waits(monitor, "the WAL receiver still runs");
-	else if (!look->exhausted)
-		waits(monitor, "recovery has not read all WAL that is here");
+		WAITS(monitor, "the timeline is not known");
+	else if (look->recovery && !look->upstream_empty)
+		WAITS(monitor, "the configuration names an upstream");
+	else if (look->recovery && look->receivers > 0)
+		WAITS(monitor, "the WAL receiver still runs");
+	else if (look->recovery && !look->exhausted)
+		WAITS(monitor, "recovery has not read all WAL that is here");
+	else if (look->recovery && look->received > look->position)
+		WAITS(monitor, "recovery has not come to the timeline that was received");
 	else
 		return true;
 	return false;
@@ -104,7 +98,7 @@ static void promote(struct engine_monitor *monitor)
 	const struct pg_look *look = &monitor->look;
 
 	if (look->epoch != monitor->order.epoch) {
-		waits(monitor,
+		WAITS(monitor,
 		      "the configuration is that of epoch %" PRIu64 ", not %" PRIu64
 		      ": CONFIGURE comes first",
 		      look->epoch, monitor->order.epoch);
@@ -120,7 +114,7 @@ static void promote(struct engine_monitor *monitor)
 		return;
 	}
 	monitor->promoting = true;
-	waits(monitor, "the server has not left recovery");
+	WAITS(monitor, "the server has not left recovery");
 	pg_conn_query(&monitor->main, "SELECT pg_promote(false)", monitor->conf->monitor_timeout_ms,
 		      on_promoted, monitor);
 }
@@ -135,9 +129,9 @@ static void promote_looked(struct engine_monitor *monitor)
 		return;
 	}
 	if (look->timeline == 0)
-		waits(monitor, "the new timeline is not known");
+		WAITS(monitor, "the new timeline is not known");
 	else if (!monitor->rule.in_force)
-		waits(monitor, "the rule is not proven to be in force");
+		WAITS(monitor, "the rule is not proven to be in force");
 	else
 		finish(monitor, OUTCOME_DONE, "");
 }
@@ -199,7 +193,7 @@ void order_begin(struct engine_monitor *monitor, const struct order *order)
 	monitor->order = *order;
 	monitor->order_begun_ns = clock_boot_ns();
 	monitor->promoting = false;
-	waits(monitor, "the server does not answer");
+	WAITS(monitor, "the server does not answer");
 	switch (order->kind) {
 	case ORDER_DB_POSITION:
 	case ORDER_DB_PROMOTE:

@@ -37,7 +37,7 @@ static bool is_proven(const struct pg_rule_proof *rule, int pid)
 /* Step 3. True when every sender of this look uses the rule. */
 static bool senders_agree(struct pg_rule_proof *rule, const struct pg_look *look)
 {
-	bool all = true;
+	bool all = !look->senders_cut;
 
 	for (unsigned i = 0; i < look->sender_count; i++) {
 		const struct pg_sender *sender = &look->senders[i];

@@ -24,8 +24,9 @@ static bool runs_postgres(const char *pid)
 
 	snprintf(link, sizeof(link), "/proc/%.16s/exe", pid);
 	length = readlink(link, program, sizeof(program) - 1);
+	/* One that is about to end has no program any more, but its directory and its files. */
 	if (length <= 0)
-		return false;
+		return errno == ENOENT;
 	program[length] = '\0';
 	name = strrchr(program, '/');
 	/* After an upgrade of the package the name ends in " (deleted)". */
@@ -100,6 +101,24 @@ int pg_postmaster_status(const char *data_dir)
 	return read_pidfile(data_dir, &pidfile) ? (int)pidfile.status : -1;
 }
 
+bool pg_was_shut_down(const char *data_dir)
+{
+	/* struct ControlFileData: system identifier, two version numbers, enum DBState. */
+	enum { STATE_AT = 16, SHUTDOWNED = 1, SHUTDOWNED_IN_RECOVERY = 2 };
+	char path[FILES_PATH_SIZE + 32];
+	int32_t state = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/global/pg_control", data_dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (pread(fd, &state, sizeof(state), STATE_AT) != (ssize_t)sizeof(state))
+		state = -1;
+	close(fd);
+	return state == SHUTDOWNED || state == SHUTDOWNED_IN_RECOVERY;
+}
+
 /* The first line of a file in /proc, without a final NUL. */
 static bool read_line(pid_t pid, const char *name, char *line, size_t size)
 {
@@ -119,17 +138,22 @@ static bool read_line(pid_t pid, const char *name, char *line, size_t size)
 	return true;
 }
 
-/* utime + stime of /proc/PID/stat in ticks. */
+/* utime + stime of /proc/PID/stat in ticks: the 12th and 13th field after the name. */
 static uint64_t cpu_ticks(const char *stat_line)
 {
 	const char *at = strrchr(stat_line, ')');
-	uint64_t user = 0, system = 0;
+	char *rest;
+	uint64_t user;
 
-	if (at == NULL ||
-	    sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &user,
-		   &system) != 2)
+	for (unsigned field = 0; at != NULL && field < 12; field++) {
+		at = strchr(at, ' ');
+		if (at != NULL)
+			at++;
+	}
+	if (at == NULL)
 		return 0;
-	return user + system;
+	user = strtoull(at, &rest, 10);
+	return user + strtoull(rest, NULL, 10);
 }
 
 /* "postgres: startup recovering 000000010000000000000003", as a number. */

@@ -29,6 +29,9 @@ pid_t pg_postmaster_find(const char *data_dir);
 /* What the status line of postmaster.pid says; -1 when there is none. See pg_parse.h. */
 int pg_postmaster_status(const char *data_dir);
 
+/* pg_control says that the server, primary or standby, was shut down in good order. */
+bool pg_was_shut_down(const char *data_dir);
+
 /*
  * How far a starting server has come: a number that changes while its recovery makes progress
  * (segments, CPU time, bytes read), not while it waits; 0 when there is no recovery.

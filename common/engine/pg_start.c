@@ -16,6 +16,9 @@
 #include "engine/pg_parse.h"
 #include "os/clock.h"
 
+/* The programs are silent while they wait for a checkpoint or bring everything to the disk. */
+#define CHILD_PATIENCE 5
+
 static int check_directory(struct pg_job *job, struct err *why)
 {
 	struct engine_control *control = job->control;
@@ -99,8 +102,12 @@ static int spawn_server(struct pg_job *job, struct err *why)
 	static const struct child_events events = {.line = NULL, .ended = on_server};
 	struct engine_control *control = job->control;
 	char program[FILES_PATH_SIZE], log[FILES_PATH_SIZE + 32];
-	const char *argv[] = {control_program(control, "postgres", program), "-D",
-			      control->paths.data, NULL};
+	const char *argv[] = {control_program(control, "postgres", program),
+			      "-D",
+			      control->paths.data,
+			      job->own_timeline ? "-c" : NULL,
+			      "recovery_target_timeline=current",
+			      NULL};
 	const struct child_spec spec = {.argv = argv, .log = log};
 	struct child *server;
 	pid_t pid;
@@ -157,7 +164,8 @@ static int wait_ready(struct pg_job *job, struct err *why)
 	const struct engine_control *control = job->control;
 
 	if (control->work.postmaster == 0)
-		return err_set(why, ERR_GONE, "the server ended at once");
+		return err_set(why, ERR_GONE, "the server ended at once; see %s/%s",
+			       control->paths.side, PG_START_LOG);
 	return job_wait_ready(job, control->paths.data, why);
 }
 
@@ -219,13 +227,13 @@ static void give_up(struct pg_job *job)
 void start_look(struct pg_job *job)
 {
 	struct engine_control *control = job->control;
+	const uint64_t patience_ns = control->conf->db_start_ms * UINT64_C(1000000);
 	const uint64_t now = clock_boot_ns();
 	uint64_t progress;
 
-	if (job->child != NULL &&
-	    now - job->moved_ns > control->conf->db_start_ms * UINT64_C(1000000)) {
+	if (job->child != NULL && now - job->moved_ns > CHILD_PATIENCE * patience_ns) {
 		snprintf(job->last_line, sizeof(job->last_line), "no progress for %" PRIu64 " ms",
-			 control->conf->db_start_ms);
+			 CHILD_PATIENCE * control->conf->db_start_ms);
 		job->moved_ns = now;
 		child_kill(job->child);
 	}
@@ -241,9 +249,8 @@ void start_look(struct pg_job *job)
 		job->progress = progress;
 		job->moved_ns = now;
 	}
-	if (now - job->moved_ns <= control->conf->db_start_ms * UINT64_C(1000000))
-		return;
-	give_up(job);
+	if (now - job->moved_ns > patience_ns)
+		give_up(job);
 }
 
 /* The end of a text file: what does not fit into `size` is left out at its front. */
@@ -280,7 +287,7 @@ static bool newest_log(const char *dir_path, char path[2 * FILES_PATH_SIZE])
 		if (stat(candidate, &stat_log) == 0 && S_ISREG(stat_log.st_mode) &&
 		    stat_log.st_mtime >= newest) {
 			newest = stat_log.st_mtime;
-			snprintf(path, 2 * FILES_PATH_SIZE, "%s", candidate);
+			snprintf(path, (size_t)2 * FILES_PATH_SIZE, "%s", candidate);
 		}
 	}
 	closedir(dir);
@@ -365,22 +372,49 @@ static bool is_damage(const char *reason)
 	return false;
 }
 
+/* Its log is whole once the log writer has ended too, which is when this is called. */
+void start_explain(struct pg_job *job)
+{
+	char words[CHILD_LINE_SIZE];
+
+	if (job->failed.code != ERR_GONE)
+		return;
+	last_words(job->control, words);
+	/*
+	 * The newest history here leaves out what this server has: it has diverged. On its own
+	 * timeline it starts, so that its position can be seen and it can be rewound.
+	 */
+	if (!job->own_timeline && (strstr(words, "minimum recovery point") != NULL ||
+				   strstr(words, "is not a child of this") != NULL)) {
+		log_event(LOG_WARNING, "database.diverged", "%s; it is started on its own timeline",
+			  words);
+		job->own_timeline = true;
+		job->failed.code = 0;
+		job->step = 0;
+		while (job->plan->steps[job->step] != spawn_server)
+			job->step++;
+		return;
+	}
+	/* Only a server that gave up over its data proves something about them. */
+	if (!job->end.by_signal && job->end.code > 0 && is_damage(words))
+		job->control->start_failures++;
+	err_set(&job->failed, ERR_GONE, "the server ended with %s %d: %.300s",
+		job->end.by_signal ? "signal" : "status", job->end.code, words);
+}
+
 void start_failed(struct pg_job *job, const struct process_end *end)
 {
-	struct engine_control *control = job->control;
-	char words[CHILD_LINE_SIZE];
 	struct err why;
+	int rc;
 
-	if (job->wait_dir != control->paths.data)
+	if (job->wait_dir != job->control->paths.data)
 		return;
 	job->wait_dir = NULL;
-	last_words(control, words);
-	/* Only a server that gave up over its data proves something about them. */
-	if (!end->by_signal && end->code > 0 && is_damage(words))
-		control->start_failures++;
-	err_set(&why, ERR_GONE, "the server ended with %s %d: %.300s",
-		end->by_signal ? "signal" : "status", end->code, words);
-	job_continue(job, why.code, &why);
+	job->end = *end;
+	job->failed.code = ERR_GONE;
+	rc = job_end_server(job, job->control->paths.data, &why);
+	if (rc < 0)
+		job_continue(job, rc, &why);
 }
 
 static int proven(struct pg_job *job, struct err *why)
@@ -394,6 +428,7 @@ static int proven(struct pg_job *job, struct err *why)
 static const job_step START_STEPS[] = {
 	check_directory, end_orphans, write_files, reload, spawn_server, wait_ready, proven, NULL,
 };
+
 static const job_step CONFIGURE_STEPS[] = {check_directory, write_files, reload, NULL};
 
 const struct job_plan PLAN_START = {

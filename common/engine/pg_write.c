@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "engine/pg_control.h"
 #include "engine/pg_files.h"
 #include "engine/pg_history.h"
@@ -50,7 +51,7 @@ static int writing_close(struct writing *writing, struct err *why)
 {
 	const bool failed = ferror(writing->to) != 0;
 
-	if (fclose(writing->to) != 0 || failed) {
+	if (fclose(writing->to) != 0 || failed || writing->text == NULL) {
 		free(writing->text);
 		writing->text = NULL;
 		return err_set(why, ERR_NO_MEMORY, "out of memory");
@@ -68,6 +69,7 @@ static int write_passfile(const struct engine_control *control, struct err *why)
 	pg_files_passfile(writing.to, control->conf, control->secret);
 	if ((rc = writing_close(&writing, why)) < 0)
 		return rc;
+	CHECK(writing.text != NULL);
 	rc = file_write_changed(control->paths.side, PG_PASSFILE, writing.text, 0600, why);
 	explicit_bzero(writing.text, writing.size);
 	free(writing.text);

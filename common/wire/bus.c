@@ -128,6 +128,7 @@ int bus_frame_decode(enum worker_id from, enum worker_id to, const uint8_t *byte
 	unsigned number;
 	int rc;
 
+	*route = ROUTE_COUNT;
 	*message = NULL;
 	if (size < BUS_HEAD)
 		return err_set(why, ERR_INVALID, "a frame of %zu bytes from %s has no route", size,

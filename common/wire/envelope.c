@@ -12,7 +12,7 @@
 #define ENVELOPE_HEAD 4096
 /* A decoded envelope may take this much memory; the same bytes as empty rows would take 40 times.
  */
-#define DECODE_BUDGET (4 * PEER_FRAME_MAX)
+#define DECODE_BUDGET ((size_t)4 * PEER_FRAME_MAX)
 /* libraft writes entries to disk in words. */
 #define ENTRY_ALIGNMENT 8
 #define ADDRESS_MAX     255
@@ -340,17 +340,14 @@ static int snapshot_to_raft(const Mha__Peer__InstallSnapshot *from, struct raft_
 	};
 	raft_configuration_init(&to->conf);
 	rc = servers_to_raft(from, &to->conf, why);
-	if (rc == 0) {
-		to->data.len = from->data.len;
+	if (rc == 0)
 		to->data.base = raft_malloc(from->data.len);
-		if (to->data.base == NULL)
-			rc = err_set(why, ERR_NO_MEMORY, "out of memory");
-	}
-	if (rc < 0) {
+	if (to->data.base == NULL) {
 		raft_configuration_close(&to->conf);
-		return rc;
+		return rc < 0 ? rc : err_set(why, ERR_NO_MEMORY, "out of memory");
 	}
 	memcpy(to->data.base, from->data.data, from->data.len);
+	to->data.len = from->data.len;
 	message->type = RAFT_IO_INSTALL_SNAPSHOT;
 	return 0;
 }

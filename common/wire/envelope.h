@@ -14,7 +14,7 @@
 
 #define PEER_PROTOCOL_VERSION 1
 /* Largest envelope, in bytes. */
-#define PEER_FRAME_MAX (1024 * 1024)
+#define PEER_FRAME_MAX 1048576
 /* Entries of one AppendEntries; libraft sends the rest with the next one. */
 #define PEER_ENTRIES_MAX 256
 

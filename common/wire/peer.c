@@ -17,7 +17,6 @@
 #define PEER_DRAIN_MAX  32
 #define PEER_LOG_GAP_MS 60000
 #define RECONNECT_MS    5
-#define RECONNECT_MAX   20
 
 /* The connection to one other member. */
 struct peer_link {
@@ -71,6 +70,15 @@ static const struct peer_member *member_of(const struct peer_net *net, node_id i
 			return &net->config.members[i];
 	}
 	return NULL;
+}
+
+/* Known to be there once config_check() has passed. */
+static const struct peer_member *own_member(const struct peer_net *net)
+{
+	const struct peer_member *self = member_of(net, net->config.self);
+
+	CHECK(self != NULL);
+	return self;
 }
 
 void peer_drop(struct peer_net *net, node_id from, enum peer_drop reason, const char *text)
@@ -305,13 +313,13 @@ static int options_common(const struct peer_net *net, void *socket, struct err *
 		{ZMQ_TCP_MAXRT, clamp(2 * quarter, 100, 4000)},
 		{ZMQ_CONNECT_TIMEOUT, clamp(quarter, 50, 1000)},
 		{ZMQ_RECONNECT_IVL, RECONNECT_MS},
-		{ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX},
+		{ZMQ_RECONNECT_IVL_MAX, clamp(quarter / 5, 20, 100)},
 		{ZMQ_IMMEDIATE, 1},
 
 		{ZMQ_BACKLOG, 64},
 	};
 	/* A frame over PEER_FRAME_MAX is counted; one over twice that ends the connection. */
-	const int64_t size_max = 2 * PEER_FRAME_MAX;
+	const int64_t size_max = (int64_t)2 * PEER_FRAME_MAX;
 
 	for (size_t i = 0; i < COUNT_OF(options); i++) {
 		int rc = option_int(socket, options[i].option, options[i].value, why);
@@ -351,7 +359,7 @@ static void connect_to(const struct peer_member *self, const struct peer_member 
 
 static int in_open(struct peer_net *net, struct err *why)
 {
-	const struct peer_member *self = member_of(net, net->config.self);
+	const struct peer_member *self = own_member(net);
 	char endpoint[128];
 	int rc;
 
@@ -395,8 +403,7 @@ static int link_connect(struct peer_link *link, struct err *why)
 {
 	char endpoint[192];
 
-	connect_to(member_of(link->net, link->net->config.self), link->member, endpoint,
-		   sizeof(endpoint));
+	connect_to(own_member(link->net), link->member, endpoint, sizeof(endpoint));
 	/* Fails when there is none to end. */
 	(void)zmq_disconnect(link->socket, endpoint);
 	link->opened_ms = uv_now(link->net->loop);

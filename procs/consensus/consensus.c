@@ -138,7 +138,7 @@ static void op_applied(void *arg, uint64_t index, const struct entry *entry)
 	/* An entry that came too late has changed nothing. */
 	if (agent->cluster.version != entry->base_version + 1)
 		return;
-	log_event(LOG_NOTICE, "log.applied",
+	log_event(index <= self->events.told_index ? LOG_DEBUG : LOG_NOTICE, "log.applied",
 		  "entry=%s index=%" PRIu64 " epoch=%" PRIu64 " version=%" PRIu64,
 		  entry_kind_name(entry->kind), index, entry->epoch, agent->cluster.version);
 	events_applied(&self->events, index, entry, &agent->cluster, consensus_wall_ms());

@@ -45,16 +45,10 @@ struct executor_state {
 
 struct consensus {
 	struct worker *worker;
-	enum consensus_state state;
-	bool handover;    /* stopping: the agent hands over first */
-	uint64_t stop_ns; /* when it was asked to */
-	bool resigned;
+	uint64_t stop_ns; /* when it was asked to stop */
 
 	struct disk disk;
 	struct raftnode *node; /* NULL before and after its life */
-	bool node_started;
-	bool node_closing;
-	bool node_closed;
 	struct raftnode_ops ops;
 	struct raftnode_config config;
 	char address[NODES_MAX + 1][80];
@@ -63,17 +57,12 @@ struct consensus {
 	struct raft_envelope *envelope; /* storage for messages on their way out */
 
 	struct executor_state executors[EXECUTOR_COUNT];
-	uint8_t fence; /* as vip reported last, enum fence_state */
-	uint64_t fence_epoch;
+	uint64_t fence_epoch; /* the highest that vip reported */
 	uint64_t fence_order; /* numbers orders given without the agent */
-	uint64_t refused;     /* messages of executors with a field out of range */
 
 	struct events events;
 
 	struct status_consensus section; /* as last published */
-	bool section_changed;
-	uint64_t tick_ns;
-	bool was_leader;
 	uint64_t elections;
 	uint64_t commit_count;
 	uint64_t commit_us_total;
@@ -81,8 +70,18 @@ struct consensus {
 	uv_timer_t timer; /* ticks; in failed state: repeats the fence order */
 	uint64_t timer_every_ms;
 	uv_prepare_t prepare;
-	bool prepare_ready;
 	uint64_t failure_ns; /* when the fence was last ordered to close */
+
+	enum consensus_state state;
+	uint8_t fence; /* as vip reported last, enum fence_state */
+	bool handover; /* stopping: the agent hands over first */
+	bool resigned;
+	bool node_started;
+	bool node_closing;
+	bool node_closed;
+	bool prepare_ready;
+	bool section_changed;
+	bool was_leader;
 };
 
 extern const struct worker_ops consensus_ops;

@@ -15,7 +15,7 @@
 /* Whose log this is; libraft ignores files that it does not know. */
 #define OWNER_FILE "mha4rdb.owner"
 /* libraft preallocates a few of these. */
-#define SEGMENT_BYTES (1024 * 1024)
+#define SEGMENT_BYTES 1048576
 
 static struct disk *disk_of(struct raft_io *io)
 {

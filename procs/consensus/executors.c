@@ -38,7 +38,6 @@ static void log_trouble(struct consensus *self, enum executor executor, const ch
 
 static void refuse(struct consensus *self, enum executor executor, const char *text)
 {
-	self->refused++;
 	log_trouble(self, executor, "executor.refused", text);
 }
 

@@ -151,6 +151,9 @@ void report_publish(struct consensus *self)
 		section->leader = NODE_NONE;
 		section->lease_until_ns = 0;
 		section->phase = PHASE_FOLLOWING;
+		if (section->failed)
+			snprintf(section->why, sizeof(section->why),
+				 "this node takes no part in the consensus");
 	}
 	section->updated_ns = now;
 	section->elections = self->elections;

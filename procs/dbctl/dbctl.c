@@ -12,8 +12,11 @@
 #include "os/clock.h"
 #include "wire/convert.h"
 
-/* dbmon cannot look into the data directory; it is told this often, changed or not. */
-#define TELL_MS 500
+/*
+ * dbmon cannot look into the data directory. It is told of every change, when it connects, and
+ * this often all the same, because a message may be dropped.
+ */
+#define TELL_MS 2000
 
 struct dbctl {
 	struct worker *worker;

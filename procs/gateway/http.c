@@ -33,6 +33,7 @@ struct http {
 	uv_timer_t timer;
 	unsigned handles; /* known to the loop */
 	int listener;     /* -1: libmicrohttpd's */
+	bool closed;      /* a connection was closed in this step */
 	struct http_connection connections[HTTP_CONNECTIONS_MAX];
 };
 
@@ -43,8 +44,16 @@ static void http_run(struct http *http)
 {
 	MHD_UNSIGNED_LONG_LONG wait_ms;
 
-	if (MHD_run(http->daemon) != MHD_YES)
-		log_event(LOG_WARNING, "gateway.http", "the HTTP server could not take its step");
+	/*
+	 * At its limit of connections it stops listening, and looks whether it may listen again at
+	 * the beginning of a step only: a step that closes some is followed by another one.
+	 */
+	for (unsigned step = 0; step == 0 || (http->closed && step < 2); step++) {
+		http->closed = false;
+		if (MHD_run(http->daemon) != MHD_YES)
+			log_event(LOG_WARNING, "gateway.http",
+				  "the HTTP server could not take its step");
+	}
 	if (MHD_get_timeout(http->daemon, &wait_ms) == MHD_YES)
 		CHECK(uv_timer_start(&http->timer, on_timer, wait_ms, 0) == 0);
 	else
@@ -73,6 +82,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
 		if (row != NULL)
 			row->fd = -1;
+		http->closed = true;
 		*context = NULL;
 		return;
 	}
@@ -304,4 +314,5 @@ void http_drop_idle(struct http *http)
 		if (row->fd >= 0 && now_ms - row->since_ms > HTTP_IDLE_S * UINT64_C(1000))
 			(void)shutdown(row->fd, SHUT_RDWR);
 	}
+	http_run(http);
 }

@@ -8,7 +8,7 @@
 MUST_CHECK int http_open(struct http **http, struct gateway *gateway, struct err *why);
 /* NULL is fine. To be called after the loop has stopped. */
 void http_close(struct http *http);
-/* End connections that have sent no complete request for too long. */
+/* To be called about every second: ends connections that completed no request for too long. */
 void http_drop_idle(struct http *http);
 
 #endif

@@ -66,7 +66,7 @@ static void patroni_wal(struct page *page, const struct view_member *self)
 	    self->timeline);
 }
 
-static void patroni_families(struct page *page)
+static void patroni_database(struct page *page)
 {
 	const struct view *view = page->view;
 	const struct view_member *self = view_self(view);
@@ -78,7 +78,7 @@ static void patroni_families(struct page *page)
 		one(page, "patroni_postgres_state", "gauge",
 		    "State of the local database: 0 initdb, 4 creating replica, 5 running, "
 		    "6 starting, 12 stopped, 14 crashed.",
-		    state);
+		    (uint64_t)state);
 	one(page, "patroni_primary", "gauge", "1 if this node is the leader and serves clients.",
 	    view->serves);
 	one(page, "patroni_replica", "gauge", "1 if this node runs a standby.",
@@ -88,17 +88,22 @@ static void patroni_families(struct page *page)
 	one(page, "patroni_quorum_standby", "gauge", "1 if this node is a quorum standby.",
 	    patroni_is_quorum(view));
 	one(page, "patroni_postgres_streaming", "gauge", "1 if the local standby is streaming.",
-	    self != NULL && self->streaming);
+	    self->streaming);
+	if (view->db_known && self->timeline != 0)
+		patroni_wal(page, self);
+	one(page, "patroni_failover_priority", "gauge", "Failover priority of this node.",
+	    self->priority);
+}
+
+static void patroni_families(struct page *page)
+{
+	if (page->view->is_data)
+		patroni_database(page);
 	one(page, "patroni_cluster_unlocked", "gauge", "1 if no leader is known.",
-	    patroni_unlocked(view));
+	    patroni_unlocked(page->view));
 	one(page, "patroni_dcs_last_seen", "gauge",
 	    "Seconds since 1970 of the last contact with the leader; 0: never.",
-	    patroni_dcs_last_seen(view));
-	if (view->db_known && self != NULL && self->timeline != 0)
-		patroni_wal(page, self);
-	if (self != NULL)
-		one(page, "patroni_failover_priority", "gauge", "Failover priority of this node.",
-		    self->priority);
+	    patroni_dcs_last_seen(page->view));
 }
 
 static void agent_families(struct page *page)

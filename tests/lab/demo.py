@@ -45,11 +45,11 @@ def lose(lab, kind, text, turn):
         probe.wait_acknowledged(100, DEADLINE, "the client at the end")
     verdict = probe.verdict([{"kind": kind, "node": victim["name"], "at_ns": at}])
     fault = verdict["faults"][0]
-    say(f"   outage                   {report.milliseconds(fault['outage_ms'])}\n"
-        f"   acknowledged writes      {verdict['acknowledged']}\n"
-        f"   missing of these         {verdict['missing']}\n"
+    say(f"   outage                      {report.milliseconds(fault['outage_ms'])}\n"
+        f"   acknowledged writes         {verdict['acknowledged']}\n"
+        f"   missing of these            {verdict['missing']}\n"
         f"   moments with two primaries  {verdict['twin_moments']}\n"
-        f"   the primary is now       {lab.primary()['name']}; {victim['name']} follows again "
+        f"   the primary is now          {lab.primary()['name']}; {victim['name']} follows again "
         f"({seconds:.1f} s later), without a hand")
     return verdict["missing"] + verdict["twin_moments"]
 

@@ -25,17 +25,46 @@ void check_lease(struct host *host, const struct raft_view *view)
 	}
 }
 
+static bool promoted_by_human(const struct host *host)
+{
+	return host->pg.human && host->kernel.fence == FENCE_NONE;
+}
+
+/*
+ * A standby has no fence that a human's promotion would meet; what it accepts is not acknowledged
+ * (nobody is named as its synchronous standby), and the agent closes it.
+ */
+void check_human(struct host *host, const struct event *event)
+{
+	bool well = host->up && host->consensus_up;
+
+	if (!host->up || host->pg.generation != event->generation || host->pg.hung ||
+	    host->pg.state != PG_PRIMARY || !promoted_by_human(host))
+		return;
+	for (unsigned who = 0; who < PROCESS_COUNT; who++)
+		if (host->frozen_until[who] > world.now ||
+		    (who < EXECUTOR_COUNT && !host->executors[who].up))
+			well = false;
+	if (well && event->lsn >= 2)
+		fail("I5: n%u was promoted by a human and is still open", host->id);
+	/* Seen well three times in a row: the agent has had its chance. */
+	event_add(world.now + 2 * SEC, (struct event){.what = AT_HUMAN,
+						      .host = host->id,
+						      .generation = event->generation,
+						      .lsn = well ? event->lsn + 1 : 0});
+}
+
 /* I1 and I5: one database accepts writes, and only behind a fence that a lease holds open. */
 void check_accepting(struct host *host)
 {
-	if (!pg_accepts_writes(host))
+	if (!pg_accepts_writes(host) || promoted_by_human(host))
 		return;
 	if (host->kernel.fence != FENCE_OPEN)
 		fail("I5: n%u accepts writes without a lease", host->id);
 	for (unsigned id = 1; id <= world.total; id++) {
 		const struct host *other = &world.hosts[id];
 
-		if (other != host && pg_accepts_writes(other))
+		if (other != host && pg_accepts_writes(other) && !promoted_by_human(other))
 			fail("I1: n%u and n%u accept writes at the same time", host->id, other->id);
 	}
 }

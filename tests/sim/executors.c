@@ -351,6 +351,7 @@ static void dbmon_work(struct host *host)
 				return;
 			}
 			executor->step = 2;
+			host->pg.promoting = true;
 			event_add(world.now + random_between(15, 60) * MS,
 				  (struct event){.what = AT_PG_PROMOTE,
 						 .host = host->id,

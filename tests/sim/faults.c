@@ -4,8 +4,41 @@
 #include "base/check.h"
 #include "sim.h"
 
+static const char *const names[FAULT_KIND_COUNT] = {
+	[FAULT_HOST_CRASH] = "host_crash",
+	[FAULT_DB_CRASH] = "db_crash",
+	[FAULT_DB_HANG] = "db_hang",
+	[FAULT_FREEZE_AGENT] = "freeze_agent",
+	[FAULT_FREEZE_CONSENSUS] = "freeze_consensus",
+	[FAULT_KILL_CONSENSUS] = "kill_consensus",
+	[FAULT_KILL_EXECUTOR] = "kill_executor",
+	[FAULT_KILL_AGENT] = "kill_agent",
+	[FAULT_SPLIT] = "split",
+	[FAULT_ISOLATE] = "isolate",
+	[FAULT_ONE_WAY] = "one_way",
+	[FAULT_BAD_NET] = "bad_net",
+	[FAULT_SLOW_DISK] = "slow_disk",
+	[FAULT_LEAVE] = "leave",
+	[FAULT_HUMAN_PROMOTE] = "human_promote",
+};
+
+enum fault_kind fault_named(const char *name, size_t size)
+{
+	for (unsigned kind = 0; kind < FAULT_KIND_COUNT; kind++)
+		if (strlen(names[kind]) == size && memcmp(names[kind], name, size) == 0)
+			return (enum fault_kind)kind;
+	return FAULT_KIND_COUNT;
+}
+
 void faults_plan(void)
 {
+	if (world.options.faults != 0) {
+		for (unsigned kind = 0; kind < FAULT_KIND_COUNT; kind++)
+			world.fault_weight[kind] = world.options.faults >> kind & 1;
+		world.fault_every = random_between(200, 1500) * MS;
+		event_add(5 * SEC, (struct event){.what = AT_FAULT});
+		return;
+	}
 	if (random_permille(60))
 		return; /* a quiet run */
 	for (unsigned kind = 0; kind < FAULT_KIND_COUNT; kind++)
@@ -157,12 +190,74 @@ static void fault_network(struct host *host, enum fault_kind kind)
 	}
 }
 
+static void leaving_later(struct host *host)
+{
+	event_add(world.now + 50 * MS, (struct event){.what = AT_LEAVING,
+						      .host = host->id,
+						      .generation = host->consensus_life});
+}
+
+/* What procs/consensus does on an orderly stop: database and leadership first, then the agent. */
+void leaving(struct host *host)
+{
+	const struct raft_view view = raftnode_view(host->raftnode);
+	const uint64_t waited = world.now - host->leaving_since;
+	struct err why;
+
+	if (host->frozen_until[PROCESS_CONSENSUS] > world.now) {
+		leaving_later(host);
+		return;
+	}
+	if (waited < 15 * SEC && (host->pg.state >= PG_RECOVERING || view.leader)) {
+		if (view.leader && (!host->data || waited > 3 * world.agent.election_ns + SEC))
+			(void)!raftnode_resign(host->raftnode, &why);
+		consensus_publish(host);
+		leaving_later(host);
+		return;
+	}
+	trace("n%u has left", host->id);
+	for (unsigned process = 0; process < PROCESS_COUNT; process++)
+		kill_process(host, process);
+	up_later(host, PROCESS_COUNT, a_while());
+}
+
+static void leave(struct host *host)
+{
+	struct agent_event event = {.kind = EV_LEAVE};
+
+	if (!host->consensus_up || host->frozen_until[PROCESS_CONSENSUS] > world.now)
+		return;
+	trace("n%u is stopped in order", host->id);
+	host->leaving_since = world.now;
+	raftnode_event(host->raftnode, &event);
+	consensus_publish(host);
+	leaving_later(host);
+}
+
+static void human_promote(struct host *host)
+{
+	struct pg *pg = &host->pg;
+
+	/*
+	 * Once in a run: two such promotions may take the same timeline number at the same LSN, and
+	 * nothing that PostgreSQL keeps tells them apart.
+	 */
+	if (pg->state != PG_STANDBY || pg->hung || pg->promoting || world.human_was_here)
+		return;
+	world.human_was_here = true;
+	trace("n%u is promoted by a human", host->id);
+	pg->human = true;
+	pg_promote(host);
+	event_add(world.now + 3 * SEC,
+		  (struct event){.what = AT_HUMAN, .host = host->id, .generation = pg->generation});
+}
+
 static void fault_do(struct host *host, enum fault_kind kind)
 {
 	const uint64_t gap = random_permille(800) ? random_between(5, 80) * MS : a_while();
 	unsigned process;
 
-	if (!host->up && kind < FAULT_SPLIT)
+	if (!host->up && (kind < FAULT_SPLIT || kind > FAULT_SLOW_DISK))
 		return;
 	switch (kind) {
 	case FAULT_HOST_CRASH:
@@ -200,6 +295,12 @@ static void fault_do(struct host *host, enum fault_kind kind)
 		for (process = 0; process < PROCESS_COUNT; process++)
 			kill_process(host, process);
 		up_later(host, PROCESS_COUNT, gap);
+		break;
+	case FAULT_LEAVE:
+		leave(host);
+		break;
+	case FAULT_HUMAN_PROMOTE:
+		human_promote(host);
 		break;
 	default:
 		fault_network(host, kind);

@@ -1,5 +1,6 @@
 /*
- * sim [--seed N | --seeds A..B] [--topology 3|2+1|5] [--seconds N] [--trace] [--bug NAME]
+ * sim [--seed N | --seeds A..B] [--topology 3|2+1|5] [--seconds N] [--faults NAME,...] [--trace]
+ *     [--bug NAME [--until-caught]]
  *
  * Runs clusters through faults and checks the invariants at every step. Prints the seeds that
  * fail, each with the command that replays it, and how much time was simulated.
@@ -36,6 +37,7 @@ struct run {
 	uint64_t last;
 	const char *topology; /* NULL: by seed */
 	const char *bug;
+	const char *faults;
 	bool until_caught; /* by a checker of what must never happen, not by I4 */
 	struct options options;
 };
@@ -45,7 +47,7 @@ static const char *const topologies[] = {"3", "2+1", "5"};
 static void usage(void)
 {
 	fprintf(stderr, "usage: sim [--seed N | --seeds A..B] [--topology 3|2+1|5] [--seconds N] "
-			"[--trace] [--bug NAME [--until-caught]]\n");
+			"[--faults NAME,...] [--trace] [--bug NAME [--until-caught]]\n");
 	exit(2);
 }
 
@@ -83,6 +85,21 @@ static bool seeds_set(struct run *run, char *text)
 	       run->first <= run->last;
 }
 
+static bool faults_set(struct run *run, const char *list)
+{
+	run->faults = list;
+	for (const char *at = list; *at != 0;) {
+		const size_t size = strcspn(at, ",");
+		const enum fault_kind kind = fault_named(at, size);
+
+		if (kind == FAULT_KIND_COUNT)
+			return false;
+		run->options.faults |= UINT32_C(1) << kind;
+		at += size + (at[size] == ',');
+	}
+	return run->options.faults != 0;
+}
+
 static bool option_set(struct run *run, const char *name, char *value)
 {
 	uint64_t number;
@@ -101,11 +118,26 @@ static bool option_set(struct run *run, const char *name, char *value)
 	}
 	if (strcmp(name, "--bug") == 0)
 		return bug_set(run, value);
+	if (strcmp(name, "--faults") == 0)
+		return faults_set(run, value);
 	if (strcmp(name, "--seconds") == 0 && text_parse_u64(value, &number) && number <= 3600) {
 		run->options.seconds = (unsigned)number;
 		return true;
 	}
 	return false;
+}
+
+static void report(const struct run *run, const char *program, const char *topology)
+{
+	printf("FAIL seed %lu topology %s at %.6f s: %s\n", (unsigned long)run->options.seed,
+	       topology, (double)world.now / 1e9, world.failure);
+	printf("  replay: %s --seed %lu --topology %s --seconds %u", program,
+	       (unsigned long)run->options.seed, topology, run->options.seconds);
+	if (run->faults != NULL)
+		printf(" --faults %s", run->faults);
+	if (run->bug != NULL)
+		printf(" --bug %s", run->bug);
+	printf(" --trace\n");
 }
 
 static void parse(struct run *run, int argc, char **argv)
@@ -149,11 +181,7 @@ int main(int argc, char **argv)
 		if (!world.failed || (run.until_caught && strncmp(world.failure, "I4", 2) == 0))
 			continue;
 		failures++;
-		printf("FAIL seed %lu topology %s at %.6f s: %s\n  replay: %s --seed %lu "
-		       "--topology %s --seconds %u%s%s --trace\n",
-		       (unsigned long)seed, topology, (double)world.now / 1e9, world.failure,
-		       argv[0], (unsigned long)seed, topology, run.options.seconds,
-		       run.bug != NULL ? " --bug " : "", run.bug != NULL ? run.bug : "");
+		report(&run, argv[0], topology);
 		if (run.until_caught)
 			break;
 	}

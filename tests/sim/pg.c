@@ -161,6 +161,8 @@ void pg_start(struct host *host)
 
 	pg->generation++;
 	pg->state = PG_RECOVERING;
+	pg->human = false;
+	pg->promoting = false;
 	pg->loaded = pg->disk;
 	pg->reload_pending = false;
 	pg->receiving = false;

@@ -53,6 +53,8 @@ enum event_what {
 	AT_HOST_UP,       /* a host boots */
 	AT_FAULT,         /* the next fault */
 	AT_MEND,          /* a fault ends */
+	AT_LEAVING,       /* an orderly stop of the agent goes on */
+	AT_HUMAN,         /* is a human's promotion fenced by now? */
 	AT_HEAL,          /* all faults end */
 	AT_VERDICT,       /* has the healed cluster come back? */
 };
@@ -143,6 +145,7 @@ struct pg {
 	enum pg_state state;
 	bool broken; /* the data directory cannot be started */
 	bool hung;
+	bool human;          /* promoted behind the agent's back */
 	uint32_t generation; /* of the server processes */
 	/* The WAL: wal[i] is the record (an index into world.records) that ends at LSN i + 1. */
 	uint32_t *wal;
@@ -222,6 +225,7 @@ struct host {
 	uint8_t job;
 	struct facts probed;
 	bool probed_once;
+	uint64_t leaving_since;
 	uint64_t hang_seen; /* since when probes get no answer */
 	struct sync_rule rule_seen;
 	wal_lsn rule_since;
@@ -262,6 +266,8 @@ enum fault_kind {
 	FAULT_ONE_WAY, /* one direction of one pair */
 	FAULT_BAD_NET, /* loss, duplicates, delays everywhere */
 	FAULT_SLOW_DISK,
+	FAULT_LEAVE,         /* an orderly stop of the agent */
+	FAULT_HUMAN_PROMOTE, /* pg_ctl promote behind the agent's back */
 	FAULT_KIND_COUNT
 };
 
@@ -272,6 +278,7 @@ struct options {
 	unsigned seconds; /* with faults; healing comes on top */
 	bool trace;
 	uint32_t bugs;
+	uint32_t faults; /* bits by enum fault_kind: only these, often; 0: a mix by seed */
 };
 
 struct world {
@@ -310,6 +317,7 @@ struct world {
 	uint64_t fault_every;
 	unsigned disk_base_us;
 	bool healed;
+	bool human_was_here;
 	uint64_t healed_at;
 	uint64_t came_back_at;
 
@@ -422,10 +430,13 @@ void client_release(struct host *host, wal_lsn upto);
 void client_abandon(struct host *host); /* the server has ended its sessions */
 
 /* faults.c */
+/* "host_crash" etc.; FAULT_KIND_COUNT for a word that is none. */
+enum fault_kind fault_named(const char *name, size_t size);
 void faults_plan(void);
 void fault_next(void);
 void fault_mend(const struct event *event);
 void faults_heal(void);
+void leaving(struct host *host);
 void host_boot(struct host *host);
 void process_up(struct host *host, const struct event *event);
 
@@ -436,6 +447,7 @@ void check_grant(struct host *host, uint64_t epoch, uint64_t until_ns);
 void check_applied(struct host *host, uint64_t index);
 void check_acknowledged(struct host *host, wal_lsn lsn, uint32_t record);
 void check_opened(struct host *host, uint64_t epoch);
+void check_human(struct host *host, const struct event *event);
 bool check_healthy(char *what, size_t size);
 
 #endif

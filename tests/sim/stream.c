@@ -61,9 +61,9 @@ bool stream_connect(struct host *host)
 	struct host *other = &world.hosts[upstream];
 	struct pg *from = &other->pg;
 
-	if (pg->receiving || pg->state == PG_PRIMARY || pg->state < PG_RECOVERING ||
-	    upstream == NODE_NONE || upstream == host->id || !upstream_reachable(host, other) ||
-	    !timelines_fit(pg, from))
+	if (pg->receiving || pg->promoting || pg->state == PG_PRIMARY ||
+	    pg->state < PG_RECOVERING || upstream == NODE_NONE || upstream == host->id ||
+	    !upstream_reachable(host, other) || !timelines_fit(pg, from))
 		return false;
 	if (pg->flushed > 0 && pg->wal[pg->flushed - 1] != from->wal[pg->flushed - 1]) {
 		fail("n%u streams from n%u although their WAL differs before %lu (timelines %u, "

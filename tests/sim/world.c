@@ -341,6 +341,13 @@ static void dispatch(struct event *event)
 	case AT_MEND:
 		fault_mend(event);
 		break;
+	case AT_LEAVING:
+		if (host->up && host->consensus_up && event->generation == host->consensus_life)
+			leaving(host);
+		break;
+	case AT_HUMAN:
+		check_human(host, event);
+		break;
 	case AT_HEAL:
 		faults_heal();
 		break;

@@ -43,13 +43,13 @@ Test(agent_survey, a_position_is_told_only_when_it_cannot_grow_any_more)
 	cr_assert_eq(measure.kind, ORDER_DB_POSITION);
 	cr_expect_eq(measure.promise, 5);
 
-	/* The receiver still runs, then it is gone. */
-	for (unsigned round = 0; round < 2; round++) {
+	/* The receiver still runs; the promise is not in force; then both are as they must be. */
+	for (unsigned round = 0; round < 3; round++) {
 		event.now_ns += 300 * MS;
 		event.result.order_id = measure.id;
 		event.result.has_facts = true;
 		event.result.facts = agent.self;
-		event.result.facts.promise = 5;
+		event.result.facts.promise = round == 1 ? 4 : 5;
 		event.result.facts.receiving = round == 0;
 		agent_step(&agent, &event, &effects);
 		for (unsigned i = 0; i < effects.count; i++) {
@@ -59,11 +59,11 @@ Test(agent_survey, a_position_is_told_only_when_it_cannot_grow_any_more)
 			if (effects.list[i].kind != FX_ANSWER)
 				continue;
 			told = effects.list[i].answer.facts.position.timeline != 0;
-			cr_expect_eq(round, 1, "while WAL still arrived");
+			cr_expect_eq(round, 2, "while WAL still arrived, or could");
 			cr_expect_eq(effects.list[i].node, A);
 			cr_expect_eq(effects.list[i].answer.epoch, 5);
 		}
-		if (round == 0) {
+		if (round < 2) {
 			struct agent_event tick = event;
 
 			tick.kind = EV_TICK;
@@ -113,6 +113,81 @@ Test(agent_survey, surveys_of_older_terms_and_epochs_are_ignored)
 	event.survey = (struct survey_request){.from = C, .term = event.raft.term, .epoch = 1};
 	agent_step(&agent, &event, &effects);
 	cr_expect_eq(agent.promised, 0);
+}
+
+Test(agent_survey, answers_to_another_survey_count_for_nothing)
+{
+	struct world *world = started(3, 0);
+	struct agent_event event = {.kind = EV_ANSWER};
+	struct agent *agent = &world->hosts[A].agent;
+	struct agent before;
+
+	world->mute_answers = true;
+	fail_starts(&world->hosts[A], true);
+	world_kill_db(world, A);
+	world_until(world, "a survey", 500, surveying);
+	world_run(world, 100);
+	before = *agent;
+	cr_assert(surveying(world));
+	for (unsigned i = 0; i < 4; i++) {
+		*agent = before;
+		event.answer.term = agent->raft.term - (i == 1 ? 1 : 0);
+		event.answer.epoch = agent->survey_epoch - (i == 2 ? 1 : 0);
+		event.answer.facts = world->hosts[B].agent.own;
+		event.answer.facts.node = i == 3 ? 7 : B;
+		world_event(world, A, event);
+		cr_expect_eq(node_in(agent->answered, event.answer.facts.node), i == 0, "%u", i);
+	}
+}
+
+Test(agent_survey, an_answer_without_a_position_does_not_replace_one_with_it)
+{
+	struct world *world = started(3, 0);
+	struct agent_event event = {.kind = EV_ANSWER};
+	struct agent *agent = &world->hosts[A].agent;
+
+	world->mute_answers = true;
+	fail_starts(&world->hosts[A], true);
+	world_kill_db(world, A);
+	world_until(world, "a survey", 500, surveying);
+	event.answer.term = agent->raft.term;
+	event.answer.epoch = agent->survey_epoch;
+	event.answer.facts = world->hosts[B].agent.own;
+	world_event(world, A, event);
+	cr_assert_neq(agent->answers[B].facts.position.timeline, 0);
+	memset(&event.answer.facts.position, 0, sizeof(event.answer.facts.position));
+	world_event(world, A, event);
+	cr_expect_neq(agent->answers[B].facts.position.timeline, 0);
+}
+
+Test(agent_survey, nothing_is_settled_before_enough_have_flushed_past_the_promotion)
+{
+	struct world *world = started(3, 0);
+	struct agent agent = world->hosts[A].agent;
+	struct agent_event event = {.kind = EV_TICK, .now_ns = world->now_ns + 200 * MS};
+	unsigned settles[3] = {0};
+
+	event.raft = world->hosts[A].raft;
+	event.raft.lease_until_ns = event.now_ns + 500 * MS;
+	agent.cluster.settled = false;
+	agent.cluster.earlier_count = 1;
+	agent.cluster.earlier[0].record = agent.cluster.record;
+	for (unsigned i = 0; i < 3; i++) {
+		struct agent copy = agent;
+		struct effects effects;
+
+		cr_assert_eq(copy.self.standby_count, 2);
+		copy.cluster.open_lsn = copy.self.standbys[0].flushed + (i == 0 ? 1 : 0);
+		copy.self.standbys[1].flushed = 1;
+		copy.self.standbys[0].streaming = i != 1;
+		agent_step(&copy, &event, &effects);
+		for (unsigned j = 0; j < effects.count; j++)
+			settles[i] += effects.list[j].kind == FX_PROPOSE &&
+				      effects.list[j].entry.kind == ENTRY_SETTLE;
+	}
+	cr_expect_eq(settles[0], 0, "nobody has");
+	cr_expect_eq(settles[1], 0, "who has does not stream any more");
+	cr_expect_eq(settles[2], 1);
 }
 
 Test(agent_survey, a_promise_beyond_the_record_makes_the_same_primary_go_on_in_a_new_epoch)
@@ -216,11 +291,60 @@ Test(agent_survey, who_does_not_take_the_leadership_is_passed_over)
 	fail_starts(&world->hosts[A], true);
 	world->hosts[B].refuses_leadership = true;
 	world_kill_db(world, A);
-	world_until(world, "the handover is given up", 8000, assigned_b);
-	world_run(world, 3000);
+	world_until(world, "B is assigned", 1000, assigned_b);
+	world_until(world, "somebody else serves", 10000, serves);
 	EXPECT_ROWS(world, from, "assign/other", "handover/transfer", "handover/failed");
-	world->hosts[B].refuses_leadership = false;
-	world_until(world, "a primary", 5000, serves);
+	cr_expect_eq(world_writer(world), C);
+}
+
+Test(agent_survey, a_running_primary_that_cannot_lead_is_passed_over)
+{
+	struct world *world = started(3, 0);
+
+	/* Its consensus follows, answers and forwards, but wins no election any more. */
+	world->hosts[A].refuses_leadership = true;
+	world->leader = B;
+	world->term++;
+	world->hosts[B].led_since_ns = world->now_ns;
+	world_run(world, 200);
+	world_until(world, "another serves", 20000, serves);
+	cr_expect_neq(world_writer(world), A);
+	world->hosts[A].refuses_leadership = false;
+	world_until(world, "A streams", 20000, all_stream);
+}
+
+Test(agent_survey, a_promotion_that_does_not_begin_is_given_up)
+{
+	struct world *world = started(3, 0);
+	unsigned from = world->seen_count;
+
+	fail_starts(&world->hosts[A], true);
+	world->hosts[B].stuck = 1 << EXECUTOR_VIP;
+	world_kill_db(world, A);
+	world_until(world, "B is to be promoted", 2000, promoting);
+	world_until(world, "somebody else serves", 30000, serves);
+	EXPECT_ROWS(world, from, "promote/overdue", "assign/other");
+	cr_expect_eq(world_writer(world), C);
+}
+
+Test(agent_survey, a_rule_that_does_not_come_into_force_is_given_up)
+{
+	struct world *world = started(3, 0);
+	unsigned from = world->seen_count;
+
+	fail_starts(&world->hosts[A], true);
+	world_kill_db(world, A);
+	world_until(world, "B is assigned", 1000, assigned_b);
+	world->hold_proposals = true;
+	world_until(world, "B is promoted", 1000, opening);
+	/* Somebody has overruled the configuration. */
+	world->hosts[B].db.rule = (struct sync_rule){0, 0};
+	world->hosts[B].db.overruled = true;
+	world_tick(world);
+	world->hold_proposals = false;
+	world_until(world, "somebody else serves", 30000, serves);
+	EXPECT_ROWS(world, from, "opening/overdue");
+	cr_expect_eq(world_writer(world), C);
 }
 
 Test(agent_survey, a_promotion_that_fails_again_and_again_is_passed_over)
@@ -288,14 +412,49 @@ Test(agent_survey, a_timeline_number_that_was_used_is_not_opened)
 	struct world *world = started(3, 0);
 	unsigned from = world->seen_count;
 
+	/* B fails to take its number; C is to take a later one, but the reservation is lost. */
 	fail_starts(&world->hosts[A], true);
-	/* The history files that were to prevent it are gone again. */
-	world->hosts[B].db.promote_to = 2;
+	world->hosts[B].failing = UINT64_C(1) << ORDER_DB_PROMOTE;
+	world->hosts[C].db.promote_to = 3;
 	world_kill_db(world, A);
-	world_run(world, 300);
-	EXPECT_ROWS(world, from, "promote/done", "opening/used_timeline");
+	world_run(world, 5000);
+	EXPECT_ROWS(world, from, "promote/unable", "promote/done", "opening/used_timeline");
+	cr_expect(nobody_serves(world));
+	world->hosts[B].failing = 0;
 	world_until(world, "somebody else serves", 20000, serves);
-	cr_expect_neq(world_writer(world), B);
+	cr_expect_neq(world_writer(world), C);
+	fail_starts(&world->hosts[A], false);
+	world_until(world, "all standbys are on record", 30000, all_stream);
+}
+
+/* B's promotion is not opened before its database stops; then only B has what it had. */
+Test(agent_survey, a_promotion_that_was_not_opened_leaves_the_others_clean)
+{
+	struct world *world = started(3, 0);
+	unsigned rebuilds;
+
+	world->clients = false;
+	fail_starts(&world->hosts[A], true);
+	world->hosts[C].db.upstream = NODE_NONE;
+	world_run(world, 20);
+	world->hosts[B].db.position.flushed += 640; /* C and B are not equal */
+	world->hosts[A].db.position.flushed += 640;
+	world_kill_db(world, A);
+	world_until(world, "B is assigned", 1000, assigned_b);
+	world->hold_proposals = true;
+	world_until(world, "B is promoted", 1000, opening);
+	world_kill_db(world, B);
+	world_run(world, 100);
+	world->hold_proposals = false;
+	world_until(world, "B is promoted once more", 5000, b_serves);
+	cr_expect_eq(world_cluster(world)->timeline, 1 + 3 * TIMELINE_STEP);
+	cr_expect_eq(world->hosts[B].db.position.branch_count, 3,
+		     "of the bootstrap, of B, of B again");
+	rebuilds = world->hosts[C].done[ORDER_DB_REWIND] + world->hosts[C].done[ORDER_DB_CLONE];
+	world_run(world, 2000);
+	cr_expect(world->hosts[C].db.receiving);
+	cr_expect_eq(world->hosts[C].done[ORDER_DB_REWIND] + world->hosts[C].done[ORDER_DB_CLONE],
+		     rebuilds, "C's WAL is a prefix of B's");
 }
 
 /* --- people --- */
@@ -337,7 +496,95 @@ Test(agent_survey, an_agent_that_leaves_stops_its_database_and_hands_over)
 	cr_expect_eq(world_cluster(world)->decisions[1].cause, CAUSE_HANDOVER);
 }
 
+Test(agent_survey, so_is_one_on_the_recorded_primarys_own_node)
+{
+	struct world *world = started(3, 0);
+	struct db *db = &world->hosts[A].db;
+
+	/* Its database was restarted, and is promoted before its agent has it promoted. */
+	world_kill_db(world, A);
+	while (db->state != DB_STANDBY)
+		world_tick(world);
+	db->position.branches[db->position.branch_count++] =
+		(struct wal_branch){db->position.timeline, db->position.flushed};
+	db->position.timeline = 9;
+	db->position.flushed += 100;
+	db->state = DB_PRIMARY;
+	world_run(world, 30);
+	cr_expect_neq(world_writer(world), A);
+	cr_expect_geq(world->hosts[A].done[ORDER_DB_KILL], 1);
+	world_until(world, "a primary", 5000, serves);
+	world_until(world, "all standbys are on record", 30000, all_stream);
+}
+
+Test(agent_survey, it_is_fenced_also_by_an_agent_that_has_not_heard_of_the_others_yet)
+{
+	struct world *world = started(3, 0);
+	struct agent agent;
+	struct agent_event event = {.kind = EV_FENCE, .now_ns = world->now_ns};
+	struct effects effects;
+	unsigned closes = 0;
+
+	agent_init(&agent, &world->hosts[C].agent.config, world->now_ns);
+	event.fence.state = FENCE_NONE;
+	event.fence.kernel = true;
+	agent_step(&agent, &event, &effects);
+	event.kind = EV_LOCAL_FACTS;
+	event.facts = world->hosts[C].agent.self;
+	event.facts.db = DB_PRIMARY;
+	agent_step(&agent, &event, &effects);
+	for (unsigned i = 0; i < effects.count; i++)
+		closes += effects.list[i].kind == FX_ORDER &&
+			  effects.list[i].order.kind == ORDER_FENCE_CLOSE;
+	cr_expect_eq(closes, 1);
+}
+
 /* --- standbys --- */
+
+Test(agent_survey, a_clone_is_not_disturbed_by_a_survey)
+{
+	struct world *world = started(3, 0);
+	struct host *host = &world->hosts[C];
+	struct agent_event job = {.kind = EV_JOB};
+	uint64_t id;
+
+	host->stuck = 1 << EXECUTOR_DBCTL;
+	host->db.state = DB_ABSENT;
+	world_run(world, 3000);
+	cr_assert_eq(host->orders[EXECUTOR_DBCTL].kind, ORDER_DB_CLONE);
+	id = host->orders[EXECUTOR_DBCTL].id;
+	host->db.state = DB_DOWN;
+	job.job.job = JOB_CLONE;
+	world_event(world, C, job);
+	world_event(world, C,
+		    (struct agent_event){.kind = EV_SURVEY,
+					 .survey = {.from = B, .term = world->term, .epoch = 9}});
+	world->hosts[C].deaf = true;
+	world_run(world, 8000);
+	cr_expect_eq(host->orders[EXECUTOR_DBCTL].id, id);
+	cr_expect_eq(host->orders[EXECUTOR_DBCTL].kind, ORDER_DB_CLONE);
+	host->deaf = false;
+	host->stuck = 0;
+	job.job.job = JOB_NONE;
+	world_event(world, C, job);
+	world_until(world, "C streams", 20000, all_stream);
+}
+
+Test(agent_survey, a_start_that_never_ends_is_ended_by_a_clone)
+{
+	struct world *world = started(3, 0);
+	struct host *host = &world->hosts[C];
+
+	host->db.state = DB_STARTING;
+	world_run(world, 5000);
+	cr_expect_eq(host->db.state, DB_STARTING, "recovery may take its time");
+	cr_assert_neq(host->agent.starting_ns, 0);
+	host->agent.starting_ns = 1;
+	host->agent.now_ns += 3600 * 1000 * MS;
+	world->now_ns += 3600 * 1000 * MS;
+	world_until(world, "C is cloned", 20000, all_stream);
+	cr_expect_eq(host->done[ORDER_DB_CLONE], 2);
+}
 
 Test(agent_survey, a_lost_disk_leaves_the_record_before_it_is_cloned)
 {
@@ -381,7 +628,7 @@ Test(agent_survey, a_standby_that_missed_a_survey_is_not_rebuilt_for_nothing)
 	world_kill_db(world, A);
 	world_tick(world);
 	world_until(world, "A serves again", 2000, a_serves);
-	cr_assert_eq(world_cluster(world)->timeline, 3);
+	cr_assert_eq(world_cluster(world)->timeline, 1 + 2 * TIMELINE_STEP);
 	world_run(world, 500);
 	cr_assert(world->hosts[C].db.receiving, "its database follows all by itself");
 	world->hosts[C].deaf = false;

@@ -277,6 +277,18 @@ static void surprises(bool taken[RULES_MAX])
 	ask_behind(world, C);
 	add_taken(taken, world); /* promote/outdone */
 
+	world = b_promotes();
+	world_run(world, 12000);
+	add_taken(taken, world); /* promote/overdue */
+
+	world = b_opens();
+	world->hosts[B].db.rule.need = 0;
+	world->hosts[B].db.overruled = true;
+	world_tick(world);
+	world->hold_proposals = false;
+	world_run(world, 12000);
+	add_taken(taken, world); /* opening/overdue */
+
 	world = b_opens();
 	world->hold_proposals = false;
 	assign_behind(world, C);

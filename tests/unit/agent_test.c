@@ -12,7 +12,7 @@ Test(agent, bootstrap_makes_one_database_and_clones_the_others)
 		    "bootstrap/assign", "bootstrap/over", "following/assigned", "promote/done",
 		    "opening/record", "opening/done", "steady/tend");
 	cr_expect_eq(cluster->epoch, 1);
-	cr_expect_eq(cluster->timeline, 2, "promoted, like any primary");
+	cr_expect_eq(cluster->timeline, 1 + TIMELINE_STEP, "promoted, like any primary");
 	cr_expect_eq(cluster->record.need, 1);
 	cr_expect_eq(cluster->decisions[0].cause, CAUSE_BOOTSTRAP);
 	cr_expect_eq(world->hosts[A].done[ORDER_DB_INITDB], 1);
@@ -90,12 +90,13 @@ Test(agent, nothing_is_granted_without_a_lease)
 	struct agent_event event = {.kind = EV_TICK, .now_ns = world->now_ns + 200 * MS};
 	struct effects effects;
 	struct agent copy;
-	unsigned grants[5] = {0};
+	unsigned grants[8] = {0};
 
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; i < 8; i++) {
 		event.raft = agent.raft;
 		event.raft.lease_until_ns = world->now_ns + 1500 * MS;
 		copy = agent;
+		copy.granted_until_ns = 0;
 		switch (i) {
 		case 1:
 			event.raft.lease_until_ns = event.now_ns;
@@ -109,6 +110,16 @@ Test(agent, nothing_is_granted_without_a_lease)
 		case 4:
 			copy.transferring = true;
 			break;
+		case 5:
+			copy.phase = PHASE_SURVEY;
+			copy.survey_epoch = copy.cluster.epoch + 1;
+			break;
+		case 6:
+			copy.promised = copy.cluster.epoch + 1;
+			break;
+		case 7:
+			copy.self.rule.need = 0;
+			break;
 		default:
 			break;
 		}
@@ -121,6 +132,9 @@ Test(agent, nothing_is_granted_without_a_lease)
 	cr_expect_eq(grants[2], 0, "not the leader");
 	cr_expect_eq(grants[3], 0, "no entry of the own term yet");
 	cr_expect_eq(grants[4], 0, "the lease was given up for a transfer");
+	cr_expect_eq(grants[5], 0, "only in the steady phase");
+	cr_expect_eq(grants[6], 0, "a later epoch was promised");
+	cr_expect_eq(grants[7], 0, "the rule does not cover the record");
 }
 
 Test(agent, nothing_is_granted_while_the_rule_does_not_cover_the_record)
@@ -144,7 +158,7 @@ Test(agent, a_database_that_dies_and_starts_again_leads_a_new_epoch)
 	world_until(world, "a primary", 500, serves);
 	EXPECT_ROWS(world, from, "steady/down", "survey/safe", "assign/self");
 	cr_expect_eq(world_cluster(world)->epoch, 2);
-	cr_expect_eq(world_cluster(world)->timeline, 3);
+	cr_expect_eq(world_cluster(world)->timeline, 1 + 2 * TIMELINE_STEP);
 	cr_expect_eq(world_cluster(world)->decisions[1].cause, CAUSE_DB_DOWN);
 }
 
@@ -225,6 +239,22 @@ Test(agent, a_close_of_the_granted_epoch_does_not_prove_that_the_fence_is_closed
 	while (world->transfers == 0 && world->now_ns < until + 5000 * MS)
 		world_tick(world);
 	cr_expect_gt(world->now_ns, until);
+}
+
+Test(agent, a_fence_that_an_agent_before_opened_counts_as_well)
+{
+	struct world *world = started(3, 0);
+
+	/* Restarted, it has granted nothing; vip, with the fence open, says nothing. */
+	world->hosts[A].stuck = 1 << EXECUTOR_VIP;
+	world_stop_agent(world, A);
+	fail_starts(&world->hosts[A], true);
+	world_kill_db(world, A);
+	world_start_agent(world, A);
+	world_run(world, 12000);
+	cr_expect_eq(world->transfers, 0, "the fence may be open");
+	world->hosts[A].stuck = 0;
+	world_until(world, "B serves", 3000, b_serves);
 }
 
 /* --- the primary's node is lost --- */

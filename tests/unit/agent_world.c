@@ -329,7 +329,8 @@ static void configure(struct db *db, const struct order *order)
 	db->promise = order->promise;
 	db->config_epoch = order->epoch;
 	db->upstream = order->upstream;
-	db->rule = order->rule;
+	if (!db->overruled)
+		db->rule = order->rule;
 	if (order->reserve_until > db->reserved)
 		db->reserved = order->reserve_until;
 }
@@ -383,6 +384,8 @@ static bool execute_db(struct world *world, struct host *host, const struct orde
 	case ORDER_DB_REWIND:
 	case ORDER_DB_CLONE:
 		cr_assert(!db_answers(db), "data are replaced under a running server");
+		cr_assert(node_in(host->agent.cluster.rebuilding, host->agent.config.self),
+			  "data are replaced that count for something");
 		if (upstream->db.state != DB_PRIMARY || upstream->fence != FENCE_OPEN || host->cut)
 			return false;
 		db->position = upstream->db.position;
@@ -397,11 +400,16 @@ static bool execute(struct world *world, struct host *host, const struct order *
 {
 	switch (order->kind) {
 	case ORDER_DB_POSITION:
+		cr_assert(host->db.state != DB_PRIMARY || host->fence == FENCE_CLOSED,
+			  "a primary is measured while clients may write");
 		return db_answers(&host->db) && !host->db.receiving &&
 		       host->db.promise >= order->promise;
 	case ORDER_DB_PROMOTE:
 		if (order->lease_until_ns < world->now_ns || host->db.state != DB_STANDBY)
 			return false;
+		cr_assert_eq(host->fence, FENCE_CLOSED, "promoted before it is fenced");
+		cr_assert(sync_rule_equal(host->db.rule, host->agent.cluster.record));
+		cr_assert_geq(host->db.reserved + 1, host->agent.cluster.timeline_max);
 		promote(&host->db);
 		return true;
 	case ORDER_DB_CHECKPOINT:
@@ -514,7 +522,9 @@ static void check(const struct world *world)
 		return;
 	cr_assert_geq(world->hosts[writer].db.position.flushed, world->acknowledged,
 		      "node %u lacks what was acknowledged", writer);
-	cr_assert(world->hosts[writer].db.config_epoch >= 1);
+	cr_assert_eq(world->hosts[writer].db.position.timeline,
+		     world->hosts[writer].agent.cluster.timeline,
+		     "node %u writes on a timeline of its own", writer);
 }
 
 void world_tick(struct world *world)

@@ -30,6 +30,7 @@ struct db {
 	uint32_t reserved;
 	wal_lsn rule_since;
 	bool excluded;
+	bool overruled;      /* what is configured does not become the rule */
 	uint32_t promote_to; /* the next promotion takes this number, whatever is reserved */
 };
 

@@ -69,6 +69,12 @@ static struct candidate primary(node_id node, wal_lsn usable)
 	return candidate;
 }
 
+static struct candidate on_timeline(struct candidate candidate, uint32_t timeline)
+{
+	candidate.position.timeline = timeline;
+	return candidate;
+}
+
 static struct candidate with_priority(struct candidate candidate, uint16_t priority)
 {
 	candidate.priority = priority;
@@ -266,6 +272,8 @@ Test(candidate, who_holds_all_may_be_forbidden)
 		      "B");
 	expect_nobody("a human's promotion", EVALUATE(&cluster, primary(B, 2000), standby(C, 1900)),
 		      "B");
+	expect_nobody("a human's promotion of the recorded primary, restarted before",
+		      EVALUATE(&cluster, on_timeline(primary(A, 2000), 4), standby(C, 1900)), "A");
 	expect_nobody("a clash", EVALUATE(&cluster, clashing(standby(B, 2000)), standby(C, 1900)),
 		      "B");
 	expect_nobody("nobody has anything of ours",
@@ -352,15 +360,17 @@ Test(candidate, the_recorded_primary_pays_every_debt)
 {
 	struct cluster cluster = unsettled(3, record_of(1, "C"), record_of(1, "BC"));
 
-	expect_choice("it still runs", EVALUATE(&cluster, primary(B, 2100)), B, true);
+	expect_choice("it still runs", EVALUATE(&cluster, on_timeline(primary(B, 2100), 4)), B,
+		      true);
 	expect_choice("it was restarted", EVALUATE(&cluster, standby(B, 2100)), B, false);
 	cluster.opened = false;
-	expect_choice("it has not opened", EVALUATE(&cluster, primary(B, 2100)), B, true);
+	expect_choice("it has not opened", EVALUATE(&cluster, on_timeline(primary(B, 2100), 5)), B,
+		      true);
 	cluster.opened = true;
 	cluster.earlier[0].record = record_of(0, "B");
 	cluster.earlier[0].primary = NODE_NONE;
-	expect_choice("even when nobody else could pay", EVALUATE(&cluster, primary(B, 2100)), B,
-		      true);
+	expect_choice("even when nobody else could pay",
+		      EVALUATE(&cluster, on_timeline(primary(B, 2100), 4)), B, true);
 	expect_waiting("otherwise it is missed, and nobody else",
 		       EVALUATE(&cluster, standby(C, 2100)), "B", 1);
 }

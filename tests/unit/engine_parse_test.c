@@ -227,7 +227,12 @@ Test(engine_state, every_sign_has_its_state)
 		{"a directory", {.directory = DIRECTORY_PRESENT}, DB_DOWN},
 		{"half a rewind", {.directory = DIRECTORY_BROKEN}, DB_BROKEN},
 		{"died, dbctl silent", {.process_seen = true}, DB_DOWN},
-		{"starting", {.directory = DIRECTORY_PRESENT, .process = true}, DB_STARTING},
+		{"a process not asked yet",
+		 {.directory = DIRECTORY_PRESENT, .process = true, .process_seen = true},
+		 DB_UNKNOWN},
+		{"starting",
+		 {.directory = DIRECTORY_PRESENT, .process = true, .starting = true},
+		 DB_STARTING},
 		{"a role is missing", {.process = true, .denied = true}, DB_UNKNOWN},
 		{"primary", {.process = true, .looked = true}, DB_PRIMARY},
 		{"standby", {.process = true, .looked = true, .recovery = true}, DB_STANDBY},
@@ -272,10 +277,10 @@ static PGresult *make_result(int columns, const char *const cells[])
 }
 
 static int parse_look(struct pg_look *look, const char *const main_row[14],
-		      const char *const sender_row[6], struct err *why)
+		      const char *const sender_row[7], struct err *why)
 {
 	const char *const flushed[] = {"0/5000000"};
-	PGresult *results[3] = {make_result(14, main_row), make_result(6, sender_row),
+	PGresult *results[3] = {make_result(14, main_row), make_result(7, sender_row),
 				make_result(1, flushed)};
 	const int rc = pg_look_parse(look, results, 3, why);
 
@@ -290,8 +295,9 @@ static const char *const PRIMARY_ROW[14] = {
 
 Test(engine_look, a_primary_and_its_sender)
 {
-	static const char *const sender[6] = {"77",        "mha_n2",    "streaming",
-					      "0/4FFFFFF", "0/4000000", "WalSenderMain"};
+	static const char *const sender[7] = {"77",        "mha_n2",    "streaming",
+					      "0/4FFFFFF", "0/4000000", "WalSenderMain",
+					      "0/5000000"};
 	struct pg_look look;
 
 	cr_assert_eq(parse_look(&look, PRIMARY_ROW, sender, NULL), 0);
@@ -306,6 +312,7 @@ Test(engine_look, a_primary_and_its_sender)
 	cr_expect_eq(look.senders[0].node, 2);
 	cr_expect(look.senders[0].streaming && look.senders[0].active && look.senders[0].idle);
 	cr_expect_eq(look.senders[0].flushed, 0x4ffffff);
+	cr_expect_eq(look.senders[0].sent, 0x5000000);
 }
 
 Test(engine_look, a_standby_at_rest)
@@ -318,7 +325,7 @@ Test(engine_look, a_standby_at_rest)
 
 	cr_assert_eq(parse_look(&look, row, NULL, NULL), 0);
 	cr_expect(look.recovery && look.exhausted && look.upstream_empty);
-	cr_expect_eq(look.replayed, 0x301dd70);
+	cr_expect_eq(look.replayed, 0x5000000, "the one read last counts");
 	cr_expect_eq(look.received, 0);
 	cr_expect_eq(look.sender_count, 0);
 	cr_expect_eq(look.written, 0);
@@ -326,7 +333,8 @@ Test(engine_look, a_standby_at_rest)
 
 Test(engine_look, a_sender_that_copies_files_is_not_active)
 {
-	static const char *const sender[6] = {"77", "mha_n2_clone", "backup", NULL, NULL, NULL};
+	static const char *const sender[7] = {"77", "mha_n2_clone", "backup", NULL,
+					      NULL, NULL,           NULL};
 	struct pg_look look;
 
 	cr_assert_eq(parse_look(&look, PRIMARY_ROW, sender, NULL), 0);

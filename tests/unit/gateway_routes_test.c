@@ -286,5 +286,11 @@ Test(metrics, unknown_values_have_no_sample)
 	cr_expect_not_null(strstr(out.body, "mha4rdb_lease_seconds{scope=\"demo\",name=\"n1\"} "
 					    "0.8\n"));
 	free(out.body);
+	world->setup.members[0].kind = NODE_WITNESS;
+	out = answer(world, "GET", "/metrics");
+	cr_assert_not_null(out.body);
+	cr_expect_null(strstr(out.body, "patroni_primary"), "a witness has no database");
+	cr_expect_not_null(strstr(out.body, "patroni_cluster_unlocked"));
+	free(out.body);
 	free(world);
 }

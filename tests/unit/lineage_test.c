@@ -150,6 +150,42 @@ Test(lineage, a_promotion_that_was_never_opened_is_a_tail)
 	expect("who stayed on 4, but saw more", &cluster, on_4(345), DIVERGED(340));
 }
 
+/* A promotion is never opened, its node restarted, and chosen again: 4 at 350, 5 at 400, then 6. */
+Test(lineage, timelines_that_were_never_opened_may_lie_between)
+{
+	struct cluster cluster = straight();
+	struct wal_position position = after(promoted(350, 450), 5, 400);
+	struct wal_branch fork;
+
+	position.timeline = 6;
+	fork = lineage_fork(&cluster, &position);
+	cr_expect_eq(fork.timeline, 4);
+	cr_expect_eq(fork.end, 350);
+	opened(&cluster, 6, fork.timeline, fork.end);
+	expect("the node itself", &cluster, position, CLEAN(450));
+	expect("who never left 4", &cluster, on_4(340), CLEAN(340));
+	expect("who saw more of 4 than it did", &cluster, on_4(360), DIVERGED(350));
+	expect("a timeline 5 of somebody else", &cluster, promoted(340, 900), DIVERGED(340));
+	expect("6 from elsewhere on 4", &cluster,
+	       after((struct wal_position){.timeline = 6, .flushed = 380}, 4, 340), CLASH(340));
+}
+
+Test(lineage, the_fork_is_where_the_recorded_timelines_were_left)
+{
+	struct cluster none = {.timeline = 1, .timeline_max = 1};
+	struct cluster cluster = straight();
+	struct wal_position unknown = at(7, 100);
+	struct wal_position foreign = after(after(at(9, 100), 7, 50), 8, 60);
+	struct wal_position straight_on = after(on_4(400), 4, 390);
+
+	straight_on.timeline = 5;
+	cr_expect_eq(lineage_fork(&cluster, &unknown).timeline, 0);
+	cr_expect_eq(lineage_fork(&cluster, &foreign).timeline, 8);
+	cr_expect_eq(lineage_fork(&none, &foreign).timeline, 8, "the first primary's past");
+	cr_expect_eq(lineage_fork(&cluster, &straight_on).timeline, 4);
+	cr_expect_eq(lineage_fork(&cluster, &straight_on).end, 390);
+}
+
 Test(lineage, truncated_histories_are_compared_as_far_as_they_go)
 {
 	struct cluster cluster = straight();

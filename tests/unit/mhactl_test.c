@@ -54,7 +54,7 @@ Test(mhactl, status_as_a_whole)
 		"cluster: demo, node n1, mode max_protection\n"
 		"epoch:   4, timeline 4, term 12\n"
 		"primary: n1 at 10.77.0.11:5432, VIP 10.77.0.100, lease 800 ms\n"
-		"phase:   steady: the primary serves clients, consensus led by n1\n"
+		"phase:   steady: the primary serves clients\n"
 		"record:  a commit is on the primary and on 1 of n2 n3\n"
 		"+ Cluster: demo (7301234567890123456) "
 		"----------------------------------------------------+\n"
@@ -98,6 +98,11 @@ Test(mhactl, blocked_names_who_is_missed)
 	cr_expect_not_null(strstr(text, "nobody serves, as far as n1 may say; on record is n1 "
 					"(this node holds no unexpired lease)"));
 	cr_expect_not_null(strstr(text, "not settled yet"));
+	cr_expect_not_null(strstr(text, "phase:   blocked: "));
+	world->sections.consensus.leader = 2;
+	cr_expect_not_null(strstr(status_text(world, false), "following n2, which leads"));
+	world->sections.consensus.leader = 0;
+	cr_expect_not_null(strstr(status_text(world, false), "nobody is known to lead"));
 	world_free(world);
 }
 
@@ -107,6 +112,7 @@ Test(mhactl, history_shows_inputs)
 	FILE *to = open_memstream(&world->text, &world->size);
 
 	world->sections.consensus.cluster.decisions[2].open_us = 0;
+	world->sections.consensus.cluster.decisions[0].before.members = 0;
 	view_build(&world->sections, &world->setup, &world->view);
 	history_to_message(&world->view, &world->history);
 	print_history(&world->history.history, false, to);
@@ -119,6 +125,7 @@ Test(mhactl, history_shows_inputs)
 				  "  record: 1 of {n2, n3} -> 1 of {n3}\n"));
 	cr_expect_not_null(strstr(world->text, "nobody -> n1"));
 	cr_expect_not_null(strstr(world->text, "not open yet"));
+	cr_expect_not_null(strstr(world->text, "1 of nobody yet -> 1 of {n3}"));
 	cr_expect_not_null(strstr(world->text, "  chosen\n"));
 	world_free(world);
 }

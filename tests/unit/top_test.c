@@ -120,6 +120,19 @@ Test(top, the_lease_shrinks)
 	free(world);
 }
 
+Test(top, a_dead_agent_is_seen)
+{
+	struct world *world = world_new();
+
+	world->sections.now_ns += 8000 * MS;
+	look(world);
+	cr_expect_not_null(strstr(draw(world, 80, 24), "agent silent for 8.0 s!"));
+	world->sections.consensus.leader = NODE_NONE;
+	look(world);
+	cr_expect_not_null(strstr(draw(world, 80, 24), "nobody leads the consensus"));
+	free(world);
+}
+
 Test(top, changes_become_events)
 {
 	struct world *world = world_new();

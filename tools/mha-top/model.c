@@ -80,6 +80,17 @@ static void look_workers(struct top_model *model, const struct view *view)
 	}
 }
 
+static void select_self(struct top_model *model, const struct view *view)
+{
+	const struct view_member *rows[NODES_MAX];
+	unsigned count = top_order(model, view, rows);
+
+	for (unsigned i = 0; i < count; i++) {
+		if (rows[i]->self)
+			model->selected = i;
+	}
+}
+
 void top_model_look(struct top_model *model, const struct view *view)
 {
 	if (model->looked && view->epoch != model->epoch)
@@ -97,6 +108,8 @@ void top_model_look(struct top_model *model, const struct view *view)
 	snprintf(model->phase, sizeof(model->phase), "%s", view->phase);
 	if (view->lease_held && (uint64_t)view->lease_ms > model->lease_full_ms)
 		model->lease_full_ms = (uint64_t)view->lease_ms;
+	if (!model->looked)
+		select_self(model, view);
 	model->looked = true;
 }
 

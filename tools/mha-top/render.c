@@ -7,6 +7,7 @@
 #include "base/macros.h"
 #include "view/format.h"
 
+#define AGENT_SILENT_MS 5000 /* its consensus worker writes far more often */
 #define LEASE_CELLS     24
 #define TREND_CELLS     8
 #define WATERFALL_CELLS 20
@@ -40,7 +41,7 @@ static enum line_style state_style(const struct view_member *member)
 static void render_title(const struct view *view, struct lines *lines)
 {
 	const struct view_member *self = view_self(view);
-	char when[FORMAT_SIZE];
+	char when[FORMAT_SIZE], text[FORMAT_SIZE];
 
 	if (!lines_new(lines))
 		return;
@@ -49,15 +50,15 @@ static void render_title(const struct view *view, struct lines *lines)
 	lines_put(lines, LINE_TITLE, "%s", view->node[0] ? view->node : "?");
 	if (self != NULL)
 		lines_put(lines, LINE_PLAIN, " (%s)", view_role(self));
-	snprintf(when, sizeof(when), "%s", "-");
-	lines_put_right(lines, LINE_DIM, lines->width,
-			format_time(view->from->wall_ms / 1000 * 1000, when));
+	snprintf(text, sizeof(text), "%.19s UTC", format_time(view->from->wall_ms, when));
+	lines_put_right(lines, LINE_DIM, lines->width, text);
 }
 
 static void render_phase(const struct view *view, struct lines *lines)
 {
 	const struct cluster *cluster = &view->from->consensus.cluster;
 	bool blocked = view->from->consensus.phase == PHASE_BLOCKED;
+	char text[FORMAT_SIZE];
 
 	if (!lines_new(lines))
 		return;
@@ -65,6 +66,9 @@ static void render_phase(const struct view *view, struct lines *lines)
 		lines_put(lines, LINE_BAD, "the consensus worker of this node has not reported");
 		return;
 	}
+	if (view->age_ms > AGENT_SILENT_MS)
+		lines_put(lines, LINE_BAD, "agent silent for %s!  ",
+			  format_duration(view->age_ms, text));
 	lines_put(lines, LINE_PLAIN, "epoch %" PRIu64 "  term %" PRIu64 "  timeline %" PRIu32 "  ",
 		  view->epoch, view->term, cluster->timeline);
 	if (view->from->consensus.failed)
@@ -132,7 +136,11 @@ static void render_record(const struct view *view, struct lines *lines)
 	}
 	lines_put(lines, cluster->settled ? LINE_PLAIN : LINE_WARN, "  %s",
 		  cluster->settled ? "settled" : "not settled");
-	lines_put(lines, LINE_DIM, "  consensus led by %s", view_name(view, view->raft_leader));
+	if (view->raft_leader == NODE_NONE)
+		lines_put(lines, LINE_BAD, "  nobody leads the consensus");
+	else
+		lines_put(lines, LINE_DIM, "  consensus led by %s",
+			  view_name(view, view->raft_leader));
 }
 
 /* The column that the rows are sorted by is marked. */

@@ -138,6 +138,19 @@ static void print_record(const Mha__Client__Status *status, FILE *to)
 	fprintf(to, "%s\n", status->settled ? "" : " (not settled yet)");
 }
 
+/* What a node that leads is doing; of another one, whom it follows. */
+static void print_phase(const Mha__Client__Status *status, FILE *to)
+{
+	if (status->raft_leader[0] != '\0' && strcmp(status->raft_leader, status->node) != 0)
+		fprintf(to, "phase:   following %s, which leads the consensus\n",
+			status->raft_leader);
+	else if (status->raft_leader[0] == '\0')
+		fprintf(to, "phase:   nobody is known to lead the consensus\n");
+	else
+		fprintf(to, "phase:   %s%s%s\n", status->phase, status->why[0] ? ": " : "",
+			status->why);
+}
+
 void print_status(const Mha__Client__Status *status, bool colours, FILE *to)
 {
 	fprintf(to, "cluster: %s, node %s", status->cluster[0] ? status->cluster : "unknown",
@@ -147,9 +160,7 @@ void print_status(const Mha__Client__Status *status, bool colours, FILE *to)
 	fprintf(to, "\nepoch:   %" PRIu64 ", timeline %u, term %" PRIu64 "\n", status->epoch,
 		status->timeline, status->term);
 	print_leader(status, colours, to);
-	fprintf(to, "phase:   %s%s%s, consensus led by %s\n", status->phase,
-		status->why[0] ? ": " : "", status->why,
-		status->raft_leader[0] ? status->raft_leader : "nobody");
+	print_phase(status, to);
 	if (status->n_waiting_for > 0) {
 		fprintf(to, "missed:  %u of", status->waiting_count);
 		print_names(status->waiting_for, status->n_waiting_for, to);
@@ -166,6 +177,10 @@ static void print_rule(const char *label, char *const *names, size_t count, unsi
 {
 	if (need == 0) {
 		fprintf(to, "%s nothing promised", label);
+		return;
+	}
+	if (count == 0) {
+		fprintf(to, "%s %u of nobody yet", label, need);
 		return;
 	}
 	fprintf(to, "%s %u of {", label, need);

@@ -62,20 +62,29 @@ def twins(found):
 
 
 def gaps(acknowledged, begin=None, end=None):
-    """Gaps between consecutive acknowledgements: [(length, from, to)] in ns, longest first."""
+    """
+    Gaps between consecutive acknowledgements that end between `begin` and `end`:
+    [(length, from, to)] in ns, longest first.
+    """
     times = sorted(w.answered for w in acknowledged)
     found = []
     for before, after in zip(times, times[1:]):
         if begin is not None and after < begin:
             continue
-        if end is not None and before > end:
+        if end is not None and after > end:
             continue
         found.append((after - before, before, after))
     return sorted(found, reverse=True)
 
 
+NOTABLE_NS = 100_000_000  # a gap that a person would call an outage of its own
+
+
 def outage(acknowledged, fault_ns, until_ns=None):
-    """The longest gap that ended after the fault: a dict in ms, None without acknowledgements."""
+    """
+    The longest gap that ended after the fault: a dict in ms, None without acknowledgements.
+    `further_gaps` are the other notable ones: [ms after the fault at which it ended, length in ms].
+    """
     found = gaps(acknowledged, fault_ns, until_ns)
     baseline = gaps([w for w in acknowledged if w.answered < fault_ns])
     if not found:
@@ -84,6 +93,8 @@ def outage(acknowledged, fault_ns, until_ns=None):
     return {"outage_ms": length / 1e6,
             "fault_to_ack_ms": (after - fault_ns) / 1e6,
             "last_ack_ns": before, "first_ack_ns": after,
+            "further_gaps": [[round((g[2] - fault_ns) / 1e6), round(g[0] / 1e6)]
+                             for g in found[1:] if g[0] >= NOTABLE_NS],
             "longest_gap_before_ms": baseline[0][0] / 1e6 if baseline else 0.0}
 
 

@@ -17,6 +17,8 @@ def probe_text(verdict):
         lines.append(f"  outage                {milliseconds(fault.get('outage_ms'))} "
                      "(last acknowledged write before, first one after)")
         lines.append(f"  fault to first write  {milliseconds(fault.get('fault_to_ack_ms'))}")
+        for end, length in fault.get("further_gaps", []):
+            lines.append(f"  further gap           {length} ms, ended {end} ms after the fault")
         if fault["handover_ms"] is not None:
             lines.append(f"  old node's last write to the new node's first  "
                          f"{milliseconds(fault['handover_ms'])}")

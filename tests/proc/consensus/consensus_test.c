@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,6 +187,25 @@ Test(consensus, a_leader_that_is_back_at_once_leads_on)
 	}
 	/* A slow machine may let a lease run out once. */
 	cr_expect_geq(kept, 2);
+	rig_close(&rig);
+}
+
+Test(consensus, a_frozen_leader_wakes_up_without_a_lease)
+{
+	start_all();
+	wait_agreed(1);
+	for (unsigned round = 0; round < 2; round++) {
+		unsigned frozen = wait_leader(0, NULL), leader;
+		uint64_t since;
+
+		cr_assert_eq(kill(rig.members[frozen].pid, SIGSTOP), 0);
+		leader = wait_leader(frozen, NULL);
+		cr_assert_eq(kill(rig.members[frozen].pid, SIGCONT), 0);
+		/* wait_leader() and this look for a second lease at every turn. */
+		for (since = rig.now_ms; rig.now_ms - since < 3 * ELECTION_MS; rig_turn(&rig))
+			cr_assert_neq(leader_now(), frozen);
+		cr_assert_eq(wait_leader(0, NULL), leader);
+	}
 	rig_close(&rig);
 }
 

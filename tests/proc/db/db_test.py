@@ -215,12 +215,16 @@ class Node:
             self.stage.wait(15)
         except (OSError, subprocess.TimeoutExpired):
             self.stage.kill()
+        self.reader.join(5)
+        # What a sanitizer finds ends a worker with a status of its own.
+        bad = [e for e in self.events if e.get("ended") and e["status"] not in (0, signal.SIGKILL)]
         for pid in self.server_pids():
             try:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass
         self.log.close()
+        return bad
 
 
 def say(text):
@@ -431,9 +435,23 @@ def rejoin_story(n1, n2, n3):
         ["setpriv", "--reuid", OS_USER, "--regid", OS_USER, "--init-groups",
          f"{BIN_DIR}/pg_ctl", "promote", "-D", n1.data], check=True, stdout=subprocess.DEVNULL)
     n1.facts("PRIMARY", lambda f: f["db"] == "primary", since=since)
+    n1.order("checkpoint", epoch=3)
     n1.sql("SET synchronous_commit = local; INSERT INTO t VALUES (-7)")
     n1.order("kill", epoch=3)
     n1.facts("DOWN", lambda f: f["db"] == "down", since=since)
+
+    say("a diverged node that is made to follow all the same never counts as streaming")
+    n1.order("start", epoch=3, promise=3, upstream=2, need=1)
+    since = n2.mark()
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        Writer.write(n2)
+    for event in n2.events[since:]:
+        for standby in event.get("facts", {}).get("standbys", []):
+            assert standby[0] != 1 or not standby[1], event
+    n1.order("kill", epoch=3)
+    n1.facts("DOWN", lambda f: f["db"] == "down")
+
     since = n1.mark()
     begun = time.monotonic()
     n1.order("rewind", epoch=3, promise=3, upstream=2, timeout=60)
@@ -447,6 +465,21 @@ def rejoin_story(n1, n2, n3):
     Writer.write(n2)
     Writer.check(n1)
     assert n1.sql("SELECT count(*) FROM t WHERE id = -7") == "0"
+
+
+def wait_child(node):
+    """The pid of pg_basebackup, once it runs."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            with open(f"{node.data}.mha4rdb/child") as file:
+                pid = int(file.read())
+            if os.readlink(f"/proc/{pid}/exe").endswith("/pg_basebackup"):
+                return pid
+        except (OSError, ValueError):
+            pass
+        time.sleep(0.005)
+    raise Failure("pg_basebackup does not run")
 
 
 def broken_start(node):
@@ -507,6 +540,22 @@ def trouble_story(n1, n2, n3):
     n3.facts("BROKEN", lambda f: f["db"] == "broken", since=since)
     n3.order("start", expect=FAILED, epoch=3, promise=3, upstream=2, need=1)
     n3.order("rewind", expect=FAILED, epoch=3, promise=3, upstream=2)
+
+    say("a clone whose dbctl dies is ended with it")
+    since = n3.mark()
+    n3.begin("clone", epoch=3, promise=3, upstream=2)
+    n3.job("a running clone", lambda e: e["job"] == "clone", since=since)
+    child = wait_child(n3)
+    since = n3.mark()
+    n3.say("kill dbctl")
+    n3.say("start dbctl")
+    n3.job("idle again", lambda e: e["job"] == "none", since=since)
+    deadline = time.monotonic() + 10
+    while os.path.exists(f"/proc/{child}/exe") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not os.path.exists(f"/proc/{child}/exe"), "pg_basebackup goes on"
+    n3.facts("still BROKEN", lambda f: f["db"] == "broken")
+
     n3.order("clone", epoch=3, promise=3, upstream=2, timeout=60)
     assert not os.path.exists(marker)
     assert os.path.exists(f"{n3.data}.old")
@@ -543,6 +592,9 @@ def trouble_story(n1, n2, n3):
     n2.facts("PRIMARY again", lambda f: f["db"] == "primary" and f["members"] != 0, since=since + 2)
     n2.job("dbctl again", lambda e: e["postmaster"] == pid, since=since)
     assert n2.postmaster() == pid
+    # A new dbmon says nothing of a server that it has not asked yet.
+    seen = [e["facts"]["db"] for e in n2.events[since:] if "facts" in e]
+    assert set(seen) <= {"unknown", "primary"}, seen
     n2.order("configure", expect=REFUSED, epoch=2)  # the epoch seen outlives the worker
     Writer.write(n2)
 
@@ -593,6 +645,21 @@ def rule_story(n1, n2, n3):
     assert not n1.server_pids(), begun
 
 
+def alone_story(node):
+    say("a cluster of one node waits for nobody")
+    node.order("initdb", timeout=60)
+    node.order("start", epoch=0, promise=0)
+    facts = promote(node, 1, {"need": 0})
+    assert facts["db"] == "primary" and facts["need"] == 0 and facts["rule_since"] > 0, facts
+    assert node.sql("SHOW synchronous_standby_names") == ""
+    node.sql("INSERT INTO t VALUES (1)", timeout=5)
+    node.order("stop", epoch=1)
+    since = node.mark()
+    node.order("start", epoch=2, promise=2)
+    node.facts("STANDBY", lambda f: f["db"] == "standby" and f["timeline"] == 2, since=since)
+    assert node.sql("SELECT id FROM t") == "1"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
@@ -617,6 +684,9 @@ def main():
         nodes = [Node(args, base, number, ports) for number in (1, 2, 3)]
         for story in (main_story, failover_story, rejoin_story, trouble_story, rule_story):
             story(*nodes)
+        os.mkdir(f"{base}/alone")
+        nodes.append(Node(args, f"{base}/alone", 1, free_ports(1)))
+        alone_story(nodes[-1])
         say("all stories passed")
         code = 0
     except Exception as problem:
@@ -630,7 +700,10 @@ def main():
                                text=True).stdout)
     finally:
         for node in nodes:
-            node.close()
+            bad = node.close()
+            if bad:
+                code = 1
+                say(f"FAILED: workers of node {node.number} ended badly: {bad}")
         if args.keep:
             say(f"kept: {base}")
         else:

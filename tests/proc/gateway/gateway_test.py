@@ -352,6 +352,21 @@ class Http(Case):
             self.assertIn(name, families)
         self.assertRegex(text, r'mha4rdb_member_lag_bytes\{.*member="n3"\} 256\n')
 
+    def test_metrics_are_documented(self):
+        self.live()
+        helps, rows = {}, []
+        for line in self.agent.ask("GET", "/metrics")[1].splitlines():
+            if line.startswith("# HELP "):
+                name, text = line[7:].split(" ", 1)
+                helps[name] = text
+            elif line.startswith("# TYPE "):
+                name, kind = line[7:].split()
+                rows.append(f"| `{name}` | {kind} | {helps[name]} |")
+        path = os.path.join(os.path.dirname(__file__), "../../../docs/metrics.md")
+        with open(path) as document:
+            written = [line for line in document.read().splitlines() if line.startswith("| `")]
+        self.assertEqual(written, rows, "docs/metrics.md is to be written anew")
+
     def test_keep_alive_serves_many_requests_on_one_connection(self):
         self.live()
         connection = http.client.HTTPConnection("127.0.0.1", self.agent.http, timeout=5)

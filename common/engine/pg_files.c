@@ -277,6 +277,17 @@ bool pg_files_read_rule(const char *settings, char rule[256], uint64_t *rule_wri
 	       text_parse_u64(number, rule_written);
 }
 
+uint64_t pg_files_read_promise(const char *settings)
+{
+	char number[24];
+	uint64_t promise;
+
+	if (!find_setting(settings, "mha4rdb.promise", number, sizeof(number)) ||
+	    !text_parse_u64(number, &promise))
+		return 0;
+	return promise;
+}
+
 static bool auto_line_is_owned(const char *line)
 {
 	line += strspn(line, " \t");

@@ -50,6 +50,8 @@ MUST_CHECK int pg_files_conninfo(char text[PG_CONNINFO_SIZE], const struct conf 
  * not say so.
  */
 bool pg_files_read_rule(const char *settings, char rule[256], uint64_t *rule_written);
+/* The epoch before which it takes no WAL; 0 when it does not say. */
+uint64_t pg_files_read_promise(const char *settings);
 
 /*
  * Remove from the text of postgresql.auto.conf, in place, the settings that are the agent's own.

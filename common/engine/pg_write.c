@@ -1,5 +1,6 @@
 /* Putting the agent's files on disk. Runs in a background thread. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,13 +175,23 @@ static int write_settings(const struct engine_control *control, const char *data
 	};
 	char rule[PG_RULE_SIZE], earlier[PG_RULE_SIZE] = "";
 	struct writing writing;
+	uint64_t promised;
 	char *text = NULL;
 	int rc;
 
 	if (file_read(data_dir, PG_SETTINGS_FILE, SETTINGS_SIZE_MAX, &text, NULL) < 0 ||
 	    !pg_files_read_rule(text, earlier, &settings.rule_written))
 		earlier[0] = '\0';
+	promised = text == NULL ? 0 : pg_files_read_promise(text);
 	free(text);
+	/* Who gave the order may have forgotten the promise over a restart; the file has not. */
+	if (promised > settings.promise && order->upstream != NODE_NONE)
+		return err_set(why, ERR_STALE,
+			       "promised to take no WAL of epochs before %" PRIu64
+			       ", the order is of %" PRIu64,
+			       promised, settings.promise);
+	if (promised > settings.promise)
+		settings.promise = promised;
 	choose_rule(control, data_dir, order, earlier, rule);
 	settings.rule = rule;
 	if (earlier[0] == '\0' || strcmp(earlier, rule) != 0)

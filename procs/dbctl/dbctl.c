@@ -24,6 +24,7 @@ struct dbctl {
 	struct engine_control *control;
 	uv_timer_t tell;
 	uint64_t incarnation;
+	uint64_t order_seen; /* highest id: ids follow the clock of this host */
 	struct status_dbctl status;
 };
 
@@ -124,6 +125,12 @@ static void take_order(struct dbctl *dbctl, const Mha__Bus__Order *message)
 		send_result(dbctl, &refused);
 		return;
 	}
+	/* Of a process before the one that gives orders now, and late. */
+	if (order.id < dbctl->order_seen) {
+		snprintf(refused.text, sizeof(refused.text), "a later order was seen");
+		send_result(dbctl, &refused);
+		return;
+	}
 	if (order_executor(order.kind) != EXECUTOR_DBCTL) {
 		refused.outcome = OUTCOME_FAILED;
 		snprintf(refused.text, sizeof(refused.text), "%s is not an order for dbctl",
@@ -132,6 +139,7 @@ static void take_order(struct dbctl *dbctl, const Mha__Bus__Order *message)
 		return;
 	}
 	dbctl->status.epoch_seen = order.epoch;
+	dbctl->order_seen = order.id;
 	dbctl->ops->execute(dbctl->control, &order);
 	publish(dbctl);
 }

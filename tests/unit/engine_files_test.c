@@ -80,6 +80,8 @@ Test(engine_settings, are_quoted_and_read_back)
 	cr_assert(pg_files_read_rule(text, rule, &stamp));
 	cr_expect_str_eq(rule, "ANY 1 (mha_n2)");
 	cr_expect_eq(stamp, 11);
+	cr_expect_eq(pg_files_read_promise(text), 8);
+	cr_expect_eq(pg_files_read_promise("port = '1'\n"), 0);
 	free(text);
 
 	settings.upstream = NODE_NONE;

@@ -5,8 +5,7 @@
 #ifndef MHA_BASE_CHECK_H
 #define MHA_BASE_CHECK_H
 
-#define CHECK(condition)                                                                           \
-	((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
+#define CHECK(condition) ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
 
 /* Writes one line to stderr and aborts. Async-signal-safe; no allocation. */
 _Noreturn void check_failed(const char *condition, const char *file, int line);

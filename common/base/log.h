@@ -21,8 +21,7 @@ enum log_level { LOG_ERROR = 3, LOG_WARNING = 4, LOG_NOTICE = 5, LOG_INFO = 6, L
 void log_open(const char *node, const char *process, enum log_level threshold);
 void log_set_threshold(enum log_level threshold);
 
-void log_event(enum log_level level, const char *event, const char *format, ...)
-	PRINTF_LIKE(3, 4);
+void log_event(enum log_level level, const char *event, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* "error", "warning", ... <-> level. Returns -1 for a word that is none. */
 const char *log_level_name(enum log_level level);

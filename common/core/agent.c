@@ -321,6 +321,7 @@ static void take_event(struct agent *agent, const struct agent_event *event)
 		break;
 	case EV_TRANSFER_OVER:
 		agent->transferring = false;
+		agent->transfer_retry_ns = agent->now_ns + agent->config.heartbeat_ns;
 		break;
 	case EV_LOCAL_FACTS:
 		take_local_facts(agent, &event->facts);
@@ -425,6 +426,11 @@ static void track(struct agent *agent)
 	since(&agent->starting_ns,
 	      self->db == DB_STARTING && !agent_is_primary(agent) && agent_primary_serves(agent),
 	      now);
+	if (PLANTED(agent, BUG_CLONE_WHILE_IN_S) && agent->stalled_ns != 0 &&
+	    now - agent->stalled_ns > agent->config.election_ns) {
+		agent->rebuild_wanted = true;
+		agent->rebuild_clone = true;
+	}
 	judge_lineage(agent);
 	if ((agent->stalled_ns != 0 && now - agent->stalled_ns > patience) ||
 	    (agent->starting_ns != 0 && now - agent->starting_ns > 10 * patience)) {

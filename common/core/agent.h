@@ -245,6 +245,7 @@ struct agent {
 	struct survey_result verdict;
 	uint64_t assigned_ns;
 	bool transferring;
+	uint64_t transfer_retry_ns;              /* the next attempt: a refusal may come at once */
 	unsigned transfers;                      /* tried in this phase */
 	uint64_t unable_until_ns[NODES_MAX + 1]; /* did not take the leadership; passed over */
 	struct peer peers[NODES_MAX + 1];

@@ -342,7 +342,7 @@ static bool handover_failed_early(const struct agent *agent)
 /* Nobody is let in here any more once another may get the lease. */
 static bool handover_safe(const struct agent *agent)
 {
-	if (agent->transferring)
+	if (agent->transferring || agent->now_ns < agent->transfer_retry_ns)
 		return false;
 	/* A close of an epoch that was granted may be older than the grant; this epoch never is. */
 	if (!agent_is_data(agent) || agent_fenced(agent, agent->cluster.epoch) ||

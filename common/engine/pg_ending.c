@@ -151,6 +151,15 @@ static void kill_all(struct pg_ending *ending)
 		finish(ending, 0, NULL);
 }
 
+static void grace(struct pg_ending *ending)
+{
+	ending->stage = STAGE_GRACE;
+	if (watch_all(ending, 0))
+		arm(ending, GRACE_MS);
+	else
+		finish(ending, 0, NULL);
+}
+
 static void immediate(struct pg_ending *ending)
 {
 	ending->stage = STAGE_IMMEDIATE;
@@ -191,11 +200,7 @@ static void stage_over(struct pg_ending *ending)
 	switch (ending->stage) {
 	case STAGE_FAST:
 	case STAGE_IMMEDIATE:
-		ending->stage = STAGE_GRACE;
-		if (watch_all(ending, 0))
-			arm(ending, GRACE_MS);
-		else
-			finish(ending, 0, NULL);
+		grace(ending);
 		break;
 	case STAGE_GRACE:
 	case STAGE_KILL:
@@ -251,7 +256,7 @@ static void on_start(uv_timer_t *timer)
 	else if (signal_postmaster(ending, SIGINT))
 		arm(ending, ending->fast_ms);
 	else
-		kill_all(ending);
+		grace(ending); /* of a server that gave up: its log writer has yet to write why */
 }
 
 static int open_handles(struct pg_ending *ending, struct err *why)

@@ -4,8 +4,10 @@
  * struct raft_io for the disk and timers, and perform its effects.
  *
  * The caller fills `io` (raft_uv_init() in the daemon, the simulator's own disk otherwise) before
- * raftnode_init(). raftnode takes over io->send, io->random, and hooks io->start to learn the
- * receive callback; everything else stays the caller's.
+ * raftnode_new(). raftnode takes over io->send and io->random, hooks io->start to learn the
+ * receive callback and to tick more often, and frames io->append, io->snapshot_put and
+ * io->snapshot_get, so that the agent is stepped as soon as libraft has returned; everything else
+ * stays the caller's. A failed write ends the membership of this process (ops->failed).
  */
 #ifndef MHA_RAFTNODE_RAFTNODE_H
 #define MHA_RAFTNODE_RAFTNODE_H
@@ -55,7 +57,10 @@ struct raftnode_config {
 	uint64_t resume_until_ns;
 };
 
-/* Heap object. `io` and `ops` are borrowed until raftnode_free(). */
+/*
+ * Heap object. `io` and `ops` are borrowed until raftnode_free(). Whether it was started or not, a
+ * node that was made is ended by raftnode_close() and raftnode_free().
+ */
 MUST_CHECK int raftnode_new(struct raftnode **node, const struct raftnode_config *config,
 			    struct raft_io *io, const struct raftnode_ops *ops, void *arg,
 			    struct err *why);

@@ -90,8 +90,10 @@ static int hook_send(struct raft_io *io, struct raft_io_send *request,
 	struct raftnode *node = node_of(io);
 	const uint64_t now = node->ops->now_ns(node->arg);
 	struct raft_message patched;
-	int status;
+	int status = RAFT_NOCONNECTION;
 
+	if (node->failed || node->closing)
+		goto report;
 	if (message->type == RAFT_IO_REQUEST_VOTE) {
 		const bool resuming = node->config.resume_term != 0 &&
 				      now < node->config.resume_until_ns &&
@@ -102,10 +104,8 @@ static int hook_send(struct raft_io *io, struct raft_io_send *request,
 			patched.request_vote.disrupt_leader = true;
 		message = &patched;
 		/* The promise that goes with Heard binds this node's own candidacy too. */
-		if (!patched.request_vote.disrupt_leader && now < node->heard_until_ns) {
-			status = RAFT_NOCONNECTION;
+		if (!patched.request_vote.disrupt_leader && now < node->heard_until_ns)
 			goto report;
-		}
 	}
 	if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT &&
 	    message->append_entries_result.rejected == 0) {
@@ -163,7 +163,14 @@ static void framed_append_done(struct raft_io_append *request, int status)
 
 	free(framed);
 	raftnode_enter(node);
-	done(outer, status);
+	/*
+	 * After a failed write libraft cuts its log in memory back, and corrupts it when a snapshot
+	 * has taken the place of these entries meanwhile. A log that is being closed needs no cut;
+	 * a member that cannot write takes part no more, and nothing it says is sent.
+	 */
+	if (status != 0 && !node->closing)
+		raftnode_fail(node, "writing the Raft log failed: %s", raft_strerror(status));
+	done(outer, 0);
 	raftnode_leave(node);
 }
 

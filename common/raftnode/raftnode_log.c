@@ -1,8 +1,7 @@
 /*
  * Three places where libraft 0.15 trusts a log more than Raft allows. All of them need a message
- * that is late, doubled, or meets a log with leftovers of an earlier leader; each of them would
- * lose committed entries or corrupt memory (docs/decisions, the simulator finds them within
- * minutes when these functions do nothing).
+ * that is late, doubled, or meets a log with leftovers of an earlier leader; each of them loses
+ * committed entries or corrupts memory. tests/unit/raftnode_test.c shows each one.
  */
 #include "raftnode/raftnode_internal.h"
 

@@ -120,6 +120,15 @@ static unsigned holders(node_set members, wal_lsn lsn, uint32_t record)
 	return count;
 }
 
+/* Who loses or replaces its data is on record as counting for nothing. */
+void check_rebuild(const struct host *host)
+{
+	if (!node_in(world.truth.rebuilding, host->id))
+		fail("I3: n%u is rebuilt while the record of epoch %lu counts on it (%u of %x)",
+		     host->id, (unsigned long)world.truth.epoch, world.truth.record.need,
+		     world.truth.record.members);
+}
+
 /* I2 and I3 in the instant of an acknowledgement. */
 void check_acknowledged(struct host *host, wal_lsn lsn, uint32_t record)
 {

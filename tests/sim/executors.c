@@ -220,6 +220,8 @@ static void dbctl_work(struct host *host)
 
 	if (executor->step == 1 && is_job(order.kind)) {
 		executor->step = 2;
+		if (order.kind != ORDER_DB_INITDB)
+			check_rebuild(host);
 		work_later(host, EXECUTOR_DBCTL, duration(order.kind));
 		return;
 	}

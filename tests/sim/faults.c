@@ -16,6 +16,7 @@ static const char *const names[FAULT_KIND_COUNT] = {
 	[FAULT_SPLIT] = "split",
 	[FAULT_ISOLATE] = "isolate",
 	[FAULT_ONE_WAY] = "one_way",
+	[FAULT_PAIR] = "pair",
 	[FAULT_BAD_NET] = "bad_net",
 	[FAULT_SLOW_DISK] = "slow_disk",
 	[FAULT_LEAVE] = "leave",
@@ -35,7 +36,7 @@ void faults_plan(void)
 	if (world.options.faults != 0) {
 		for (unsigned kind = 0; kind < FAULT_KIND_COUNT; kind++)
 			world.fault_weight[kind] = world.options.faults >> kind & 1;
-		world.fault_every = random_between(200, 1500) * MS;
+		world.fault_every = random_between(200, 6000) * MS;
 		event_add(5 * SEC, (struct event){.what = AT_FAULT});
 		return;
 	}
@@ -175,6 +176,13 @@ static void fault_network(struct host *host, enum fault_kind kind)
 		trace("network cut from n%u to n%u", host->id, other);
 		world.cut[host->id][other]++;
 		mend_later(host, kind, other, a_while());
+		break;
+	case FAULT_PAIR:
+		other = 1 + (host->id + (unsigned)random_below(world.total - 1)) % world.total;
+		trace("network cut between n%u and n%u", host->id, other);
+		world.cut[host->id][other]++;
+		world.cut[other][host->id]++;
+		mend_later(host, kind, other, random_between(3, 20) * SEC);
 		break;
 	case FAULT_BAD_NET:
 		trace("network turns bad");
@@ -347,6 +355,11 @@ void fault_mend(const struct event *event)
 	case FAULT_ONE_WAY:
 		trace("network from n%u to n%lu mended", host->id, (unsigned long)event->lsn);
 		world.cut[host->id][event->lsn]--;
+		break;
+	case FAULT_PAIR:
+		trace("network between n%u and n%lu mended", host->id, (unsigned long)event->lsn);
+		world.cut[host->id][event->lsn]--;
+		world.cut[event->lsn][host->id]--;
 		break;
 	case FAULT_BAD_NET:
 		world.loss_permille = 0;

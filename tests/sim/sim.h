@@ -264,6 +264,7 @@ enum fault_kind {
 	FAULT_SPLIT,   /* two sides, both ways */
 	FAULT_ISOLATE, /* one host from all others */
 	FAULT_ONE_WAY, /* one direction of one pair */
+	FAULT_PAIR,    /* both directions of one pair, for long */
 	FAULT_BAD_NET, /* loss, duplicates, delays everywhere */
 	FAULT_SLOW_DISK,
 	FAULT_LEAVE,         /* an orderly stop of the agent */
@@ -447,6 +448,7 @@ void check_grant(struct host *host, uint64_t epoch, uint64_t until_ns);
 void check_applied(struct host *host, uint64_t index);
 void check_acknowledged(struct host *host, wal_lsn lsn, uint32_t record);
 void check_opened(struct host *host, uint64_t epoch);
+void check_rebuild(const struct host *host);
 void check_human(struct host *host, const struct event *event);
 bool check_healthy(char *what, size_t size);
 

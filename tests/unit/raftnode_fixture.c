@@ -264,7 +264,7 @@ void bench_close(struct bench *bench)
 	bench->node = NULL;
 }
 
-void bench_flush(struct bench *bench)
+static void end_writes(struct bench *bench, int status)
 {
 	while (bench->write_count > 0) {
 		struct raft_io_append *request = bench->writes[0].request;
@@ -272,8 +272,18 @@ void bench_flush(struct bench *bench)
 
 		memmove(&bench->writes[0], &bench->writes[1],
 			--bench->write_count * sizeof(bench->writes[0]));
-		done(request, 0);
+		done(request, status);
 	}
+}
+
+void bench_fail_writes(struct bench *bench)
+{
+	end_writes(bench, RAFT_IOERR);
+}
+
+void bench_flush(struct bench *bench)
+{
+	end_writes(bench, 0);
 	if (bench->put.done != NULL) {
 		const raft_io_snapshot_put_cb done = bench->put.done;
 

@@ -57,6 +57,8 @@ void bench_close(struct bench *bench);
 void bench_pass(struct bench *bench, uint64_t ns);
 /* Finish what is being written. */
 void bench_flush(struct bench *bench);
+/* It cannot be written. */
+void bench_fail_writes(struct bench *bench);
 /* The number of messages of `type` since the last call of bench_forget(). */
 unsigned bench_sent(const struct bench *bench, unsigned short type);
 const struct sent *bench_last(const struct bench *bench, unsigned short type);

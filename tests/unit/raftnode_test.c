@@ -268,6 +268,21 @@ Test(raftnode, an_entry_that_does_not_decode_is_a_named_failure)
 	cr_assert_not(raftnode_view(bench.node).leader);
 }
 
+Test(raftnode, a_failed_write_ends_the_membership_and_nothing_is_claimed)
+{
+	bench_start(&bench);
+	cr_assert_eq(bench_append(&bench, 2, 2, 1, 1, 3, 2, 1), 0);
+	bench_forget(&bench);
+	bench_fail_writes(&bench);
+	cr_assert_neq(strstr(bench.failure, "writing the Raft log failed"), NULL, "%s",
+		      bench.failure);
+	cr_assert_eq(bench.sent_count, 0);
+	cr_assert_eq(bench_ask_vote(&bench, 3, 9, 9, 8, false, true), 0);
+	cr_assert_eq(bench_append(&bench, 2, 2, 4, 2, 0, 0, 4), 0);
+	cr_assert_eq(bench.sent_count, 0);
+	cr_assert_eq(bench.heard_count, 0);
+}
+
 static struct raft_message vote(raft_term term, raft_id candidate)
 {
 	struct raft_message message = {.type = RAFT_IO_REQUEST_VOTE};

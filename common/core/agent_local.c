@@ -356,7 +356,7 @@ static void plan_unknown(struct agent *agent, struct effects *effects)
 		.rule = closed_rule(agent),
 	};
 
-	if (!agent->self_known || agent->leaving)
+	if (!agent->self_known)
 		return;
 	/* The fence was dropped for a standby, and this is none: somebody promoted it. */
 	if (agent->self.db == DB_PRIMARY && agent->fence_known && agent->fence == FENCE_NONE) {
@@ -364,7 +364,9 @@ static void plan_unknown(struct agent *agent, struct effects *effects)
 
 		(void)agent_give(agent, effects, &close);
 	}
-	if (agent->self.db == DB_DOWN)
+	if (agent->leaving)
+		order.kind = agent->self.db == DB_STANDBY ? ORDER_DB_STOP : ORDER_NONE;
+	else if (agent->self.db == DB_DOWN)
 		order.kind = ORDER_DB_START;
 	else if (agent->self.db == DB_PRIMARY && agent->fence_known && !agent->fence_kernel &&
 		 agent->now_ns - agent->started_ns > agent->config.election_ns)

@@ -25,6 +25,16 @@ def say(text):
     print(text, flush=True)
 
 
+def install(bin_dir, to):
+    """Copy the programs: the workers' users may have no way into the folder of the build."""
+    os.makedirs(to, mode=0o755, exist_ok=True)
+    for name in os.listdir(bin_dir) if os.path.isdir(bin_dir) else ():
+        if name.startswith("mha"):
+            shutil.copy2(os.path.join(bin_dir, name), os.path.join(to, name))
+            os.chmod(os.path.join(to, name), 0o755)
+    return to
+
+
 class Lab:
     """The plan (lab.json, written before anything is made) and what can be done with it."""
 
@@ -58,7 +68,8 @@ class Lab:
         os.makedirs(directory, mode=0o755, exist_ok=True)
         os.chmod(directory, 0o755)
         bin_dir = os.path.abspath(bin_dir or DEFAULT_BIN)
-        plan = {"prefix": prefix, "plain": plain, "bin_dir": bin_dir,
+        plan = {"prefix": prefix, "plain": plain,
+                "bin_dir": bin_dir if plain else install(bin_dir, os.path.join(directory, "bin")),
                 "tests_dir": os.path.join(os.path.dirname(bin_dir), "tests"),
                 "cluster_id": str(uuid.uuid4()), "switch": f"{prefix}-net",
                 "client_ns": f"{prefix}-client", "password": secrets.token_urlsafe(12),

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -71,6 +72,10 @@ def wait_until(condition, seconds, what, step=0.05):
         time.sleep(step)
 
 
+# SIGKILL takes effect at once, unless the kernel holds the process in a disk wait.
+KILL_DEADLINE = 10
+
+
 class Process:
     """One process, safe against the reuse of its pid."""
 
@@ -111,20 +116,25 @@ class Process:
 
 
 def signal_all(processes, number):
-    """Send a signal to each of them, through pidfds opened before the first is hit."""
-    descriptors = [(process, process.open()) for process in processes]
-    sent = 0
-    for process, descriptor in descriptors:
-        if descriptor is None:
-            continue
+    """
+    Send a signal to each of them, through pidfds opened before the first is hit. Who is killed
+    has ended on return: a start right after must not find it half dead.
+    """
+    descriptors = [descriptor for descriptor in (process.open() for process in processes)
+                   if descriptor is not None]
+    hit = []
+    for descriptor in descriptors:
         try:
             signal.pidfd_send_signal(descriptor, number)
-            sent += 1
+            hit.append(descriptor)
         except ProcessLookupError:
             pass
-        finally:
-            os.close(descriptor)
-    return sent
+    if number == signal.SIGKILL:
+        for descriptor in hit:
+            select.select([descriptor], [], [], KILL_DEADLINE)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return len(hit)
 
 
 def pid_namespace(pid):

@@ -182,9 +182,23 @@ def part_scenarios(suite):
                 os.path.join(build_dir("release"), "scenarios.json"))
 
 
+CHAOS = (("max_protection", "3", 5), ("max_availability", "2+1", 5))
+
+
+def part_chaos(suite):
+    """ten minutes of random faults on real clusters, after the checkers met their liars"""
+    if not (built(suite, "release", "mhad") and built(suite, "release", "lab-probe")):
+        return
+    counted(suite, "chaos selftest", "tests/chaos/selftest")
+    for mode, layout, minutes in CHAOS:
+        counted(suite, f"chaos {mode} {layout}", "tests/chaos/chaos", "--mode", mode, "--layout",
+                layout, "--minutes", str(minutes), "--json",
+                os.path.join(build_dir("release"), f"chaos-{mode}.json"))
+
+
 PARTS = {"build": part_build, "style": part_style, "unit": part_unit, "proc": part_proc,
          "fuzz": part_fuzz, "planted": part_planted, "sim": part_sim, "lab": part_lab,
-         "scenarios": part_scenarios}
+         "scenarios": part_scenarios, "chaos": part_chaos}
 
 
 def main():

@@ -54,6 +54,7 @@ static int check_paths(const struct conf *conf, const struct conf_source *source
 		{OPT_pg_socket_dir, false},
 		{OPT_pg_replication_password_file, true},
 		{OPT_pg_bootstrap_sql_file, true},
+		{OPT_watchdog_device, false},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(PATHS); i++) {
@@ -64,6 +65,12 @@ static int check_paths(const struct conf *conf, const struct conf_source *source
 		if (!valid_path(path))
 			return refuse(source, PATHS[i].row, why,
 				      "must be an absolute path of letters, digits and ._+@:,=- "
+				      "without empty, \".\" or \"..\" parts");
+	}
+	for (unsigned i = 0; i < conf->sandbox_write_paths_count; i++) {
+		if (!valid_path(conf->sandbox_write_paths[i]))
+			return refuse(source, OPT_sandbox_write_paths, why,
+				      "must be absolute paths of letters, digits and ._+@:,=- "
 				      "without empty, \".\" or \"..\" parts");
 	}
 	if (strlen(conf->run_dir) + SOCKET_SUFFIX_MAX > SOCKET_PATH_MAX)

@@ -84,14 +84,19 @@ static int check_counts(const struct conf *conf, const struct conf_source *sourc
 		return conf_refuse(source, source->members_line, "members", why,
 				   "none of them is a data member");
 	if (able == 0)
-		return conf_refuse(source, source->members_line, "members", why,
-				   "every data member has priority 0, so none may be primary");
-	if (conf->sync_need > data - 1)
 		return conf_refuse(
-			source, source->line[OPT_sync_need], OPTIONS[OPT_sync_need].key, why,
+			source, source->members_line, "members", why,
+			"every data member has priority 0 or nofailover, so none may be primary");
+	if (conf->quorum_sync > data - 1)
+		return conf_refuse(
+			source, source->line[OPT_quorum_sync], OPTIONS[OPT_quorum_sync].key, why,
 			"%" PRIu64 " standbys are asked for, but a primary among %u data "
 			"members has at most %u",
-			conf->sync_need, data, data - 1);
+			conf->quorum_sync, data, data - 1);
+	if (data < 2 && conf->protection_choice == MODE_MAX_PROTECTION)
+		return conf_refuse(source, source->line[OPT_protection_choice],
+				   OPTIONS[OPT_protection_choice].key, why,
+				   "max_protection needs a standby, but there is one data member");
 	return 0;
 }
 
@@ -105,6 +110,8 @@ int conf_check_members(struct conf *conf, const struct conf_source *source, stru
 	for (unsigned i = 0; i < conf->member_count; i++) {
 		if ((rc = check_member(conf, source, i, why)) < 0)
 			return rc;
+		if (conf->members[i].nofailover)
+			conf->members[i].priority = 0;
 		if ((rc = check_distinct(conf, source, i, why)) < 0)
 			return rc;
 	}

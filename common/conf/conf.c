@@ -163,13 +163,36 @@ uint64_t conf_cluster_digest(const struct conf *conf)
 	return digest == 0 ? 1 : digest;
 }
 
-unsigned conf_sync_need(const struct conf *conf)
+unsigned conf_data_members(const struct conf *conf)
 {
 	unsigned data = 0;
 
-	if (conf->sync_need != 0)
-		return (unsigned)conf->sync_need;
 	for (unsigned i = 0; i < conf->member_count; i++)
 		data += conf->members[i].kind == MEMBER_DATA;
-	return data / 2;
+	return data;
+}
+
+struct settings conf_settings(const struct conf *conf)
+{
+	struct settings settings = settings_default(conf_data_members(conf));
+
+	if (conf->protection_choice != PROTECTION_AUTO)
+		settings.mode = (uint8_t)conf->protection_choice;
+	settings.pinned = conf->protection_pinned;
+	settings.quorum_sync = (uint8_t)conf->quorum_sync;
+	settings.auto_failover = conf->auto_failover;
+	settings.auto_primary_switch = conf->auto_primary_switch;
+	settings.failover_budget = (uint8_t)conf->failover_budget;
+	settings.max_lag_bytes = conf->max_lag_bytes;
+	settings.max_lag_ms = (uint32_t)conf->max_lag_ms;
+	settings.degrade_ms = (uint32_t)conf->degrade_ms;
+	settings.switch_back_ms = (uint32_t)conf->switch_back_ms;
+	return settings;
+}
+
+unsigned conf_sync_need(const struct conf *conf)
+{
+	const struct settings settings = conf_settings(conf);
+
+	return settings_sync_need(&settings, conf_data_members(conf));
 }

@@ -12,15 +12,24 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "core/settings.h"
 
 #define CONF_MEMBERS_MAX 9
 #define CONF_PAIRS_MAX   64
 #define CONF_LINES_MAX   64
 #define CONF_PAIR_SIZE   256
 
-enum protection_mode { PROTECTION_MAX_PROTECTION };
+/* Otherwise one of enum protection_mode. */
+#define PROTECTION_AUTO 0
+
 enum stop_policy { STOP_LEAVE, STOP_HANDOVER };
 enum fence_mode { FENCE_MODE_AUTOMATIC, FENCE_MODE_REQUIRED, FENCE_MODE_OFF };
+enum save_policy { SAVE_REQUIRED, SAVE_BEST_EFFORT };
+enum verify_policy { VERIFY_MANIFEST, VERIFY_CONTROL };
+enum old_policy { OLD_REMOVE, OLD_KEEP };
+enum sandbox_mode { SANDBOX_ENFORCE, SANDBOX_LOG, SANDBOX_OFF };
+enum landlock_mode { LANDLOCK_AUTOMATIC, LANDLOCK_REQUIRED, LANDLOCK_OFF };
+enum watchdog_mode { WATCHDOG_OFF, WATCHDOG_AUTOMATIC, WATCHDOG_REQUIRED };
 enum member_kind { MEMBER_DATA = 1, MEMBER_WITNESS = 2 };
 
 struct conf_pair {
@@ -72,8 +81,11 @@ const struct conf_member *conf_self(const struct conf *conf);
 const struct conf_member *conf_member_by_id(const struct conf *conf, uint64_t id);
 /* A 64-bit digest of cluster.id, never 0: what goes into messages and log entries. */
 uint64_t conf_cluster_digest(const struct conf *conf);
-/* k after the default is resolved: half of the data nodes, rounded down, at least 1 if there are
- * two. */
+/* How many members run a database. */
+unsigned conf_data_members(const struct conf *conf);
+/* What a new log begins with: the file's values, defaults resolved. */
+struct settings conf_settings(const struct conf *conf);
+/* k of those settings: how many standbys must flush a commit. */
 unsigned conf_sync_need(const struct conf *conf);
 
 #endif

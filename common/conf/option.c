@@ -12,8 +12,16 @@ static const struct option_word LOG_LEVELS[] = {
 	{"error", LOG_ERROR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
 	{"info", LOG_INFO},   {"debug", LOG_DEBUG},     {NULL, 0},
 };
-static const struct option_word PROTECTION_MODES[] = {
-	{"max_protection", PROTECTION_MAX_PROTECTION},
+static const struct option_word PROTECTION_CHOICES[] = {
+	{"auto", PROTECTION_AUTO},
+	{"max_protection", MODE_MAX_PROTECTION},
+	{"max_availability", MODE_MAX_AVAILABILITY},
+	{"max_performance", MODE_MAX_PERFORMANCE},
+	{NULL, 0},
+};
+static const struct option_word SWITCH[] = {
+	{"off", 0},
+	{"on", 1},
 	{NULL, 0},
 };
 static const struct option_word STOP_POLICIES[] = {
@@ -25,6 +33,39 @@ static const struct option_word FENCE_MODES[] = {
 	{"automatic", FENCE_MODE_AUTOMATIC},
 	{"required", FENCE_MODE_REQUIRED},
 	{"off", FENCE_MODE_OFF},
+	{NULL, 0},
+};
+static const struct option_word SAVE_POLICIES[] = {
+	{"required", SAVE_REQUIRED},
+	{"best_effort", SAVE_BEST_EFFORT},
+	{NULL, 0},
+};
+static const struct option_word VERIFY_POLICIES[] = {
+	{"manifest", VERIFY_MANIFEST},
+	{"control", VERIFY_CONTROL},
+	{NULL, 0},
+};
+static const struct option_word OLD_POLICIES[] = {
+	{"remove", OLD_REMOVE},
+	{"keep", OLD_KEEP},
+	{NULL, 0},
+};
+static const struct option_word SANDBOX_MODES[] = {
+	{"enforce", SANDBOX_ENFORCE},
+	{"log", SANDBOX_LOG},
+	{"off", SANDBOX_OFF},
+	{NULL, 0},
+};
+static const struct option_word LANDLOCK_MODES[] = {
+	{"automatic", LANDLOCK_AUTOMATIC},
+	{"required", LANDLOCK_REQUIRED},
+	{"off", LANDLOCK_OFF},
+	{NULL, 0},
+};
+static const struct option_word WATCHDOG_MODES[] = {
+	{"off", WATCHDOG_OFF},
+	{"automatic", WATCHDOG_AUTOMATIC},
+	{"required", WATCHDOG_REQUIRED},
 	{NULL, 0},
 };
 static const struct option_word MEMBER_KINDS[] = {
@@ -85,10 +126,19 @@ const struct option MEMBER_OPTIONS[MEMBER_OPTION_COUNT] = {
 #include "conf/options.def"
 };
 
-static const struct {
+struct suffix {
 	const char *suffix;
-	uint64_t ms;
-} DURATIONS[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}};
+	uint64_t factor;
+};
+
+static const struct suffix DURATIONS[] = {
+	{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {NULL, 0}};
+static const struct suffix SIZES[] = {{"B", 1},
+				      {"kB", UINT64_C(1) << 10},
+				      {"MB", UINT64_C(1) << 20},
+				      {"GB", UINT64_C(1) << 30},
+				      {"TB", UINT64_C(1) << 40},
+				      {NULL, 0}};
 
 bool option_is_required(const struct option *option)
 {
@@ -140,8 +190,8 @@ static bool set_word(const struct option *option, void *record, const char *text
 	return false;
 }
 
-/* "300ms", "1s", "2min", "1h"; a bare 0 needs no unit. */
-static bool parse_duration(const char *text, uint64_t *ms)
+/* "300ms", "1s", "16MB"; a bare 0 needs no unit. */
+static bool parse_with_unit(const char *text, const struct suffix *units, uint64_t *value)
 {
 	const size_t digits = strspn(text, "0123456789");
 	char number[21];
@@ -150,31 +200,58 @@ static bool parse_duration(const char *text, uint64_t *ms)
 		return false;
 	memcpy(number, text, digits);
 	number[digits] = '\0';
-	if (!text_parse_u64(number, ms))
+	if (!text_parse_u64(number, value))
 		return false;
 	if (text[digits] == '\0')
-		return *ms == 0;
-	for (size_t i = 0; i < COUNT_OF(DURATIONS); i++) {
-		if (strcmp(text + digits, DURATIONS[i].suffix) == 0)
-			return !__builtin_mul_overflow(*ms, DURATIONS[i].ms, ms);
+		return *value == 0;
+	for (; units->suffix != NULL; units++) {
+		if (strcmp(text + digits, units->suffix) == 0)
+			return !__builtin_mul_overflow(*value, units->factor, value);
 	}
 	return false;
+}
+
+/* How numbers of each unit are read and written. */
+static const struct {
+	const struct suffix *suffixes; /* NULL: none */
+	const char *printed;           /* the unit that conf_print() uses */
+	const char *zero;              /* a word for 0; NULL: none */
+	const char *wanted;
+} UNITS[] = {
+	[UNIT_N] = {NULL, "", NULL, "is no whole number"},
+	[UNIT_MS] = {DURATIONS, "ms", NULL,
+		     "is no duration; write a number and its unit: ms, s, min or h"},
+	[UNIT_BYTE] = {SIZES, "B", NULL,
+		       "is no size; write a number and its unit: B, kB, MB, GB or TB"},
+	[UNIT_QUORUM] = {NULL, "", "majority", "is neither a whole number nor majority"},
+};
+
+static bool parse_number(const char *text, enum option_unit unit, uint64_t *value)
+{
+	if (UNITS[unit].zero != NULL && strcmp(text, UNITS[unit].zero) == 0) {
+		*value = 0;
+		return true;
+	}
+	return UNITS[unit].suffixes != NULL ? parse_with_unit(text, UNITS[unit].suffixes, value)
+					    : text_parse_u64(text, value);
+}
+
+void option_print_number(const struct option *option, uint64_t value, FILE *to)
+{
+	if (value == 0 && UNITS[option->unit].zero != NULL)
+		fputs(UNITS[option->unit].zero, to);
+	else
+		fprintf(to, "%" PRIu64 "%s", value, UNITS[option->unit].printed);
 }
 
 static bool set_number(const struct option *option, void *record, const char *text, char *reason,
 		       size_t size)
 {
-	const char *unit = option->unit == UNIT_MS ? "ms" : "";
+	const char *unit = UNITS[option->unit].printed;
 	uint64_t value = 0;
 
-	if (option->unit == UNIT_MS && !parse_duration(text, &value)) {
-		snprintf(reason, size,
-			 "\"%.40s\" is no duration; write a number and its unit: ms, s, min or h",
-			 text);
-		return false;
-	}
-	if (option->unit == UNIT_N && !text_parse_u64(text, &value)) {
-		snprintf(reason, size, "\"%.40s\" is no whole number", text);
+	if (!parse_number(text, option->unit, &value)) {
+		snprintf(reason, size, "\"%.40s\" %s", text, UNITS[option->unit].wanted);
 		return false;
 	}
 	if (value < option->min || value > option->max) {

@@ -10,8 +10,9 @@
 #include "conf/conf.h"
 
 enum option_kind { OPTION_TEXT, OPTION_WORD, OPTION_NUMBER, OPTION_PAIRS, OPTION_LINES };
-enum option_unit { UNIT_N, UNIT_MS };
-enum option_effect { ON_RESTART, ON_RELOAD };
+enum option_unit { UNIT_N, UNIT_MS, UNIT_BYTE, UNIT_QUORUM };
+/* ON_NEW_LOG: an initial value of the replicated state, which has its own copy from then on. */
+enum option_effect { ON_RESTART, ON_RELOAD, ON_NEW_LOG };
 
 /* One word of a closed set; a list ends with a NULL word. */
 struct option_word {
@@ -77,6 +78,8 @@ void option_set_default(const struct option *option, void *record);
  */
 bool option_set(const struct option *option, void *record, const char *text, char *reason,
 		size_t size);
+/* A NUMBER's value as option_set() reads it back. */
+void option_print_number(const struct option *option, uint64_t value, FILE *to);
 
 /* "file:line: within+key: reason" into `why`; ERR_INVALID. Line 0 is left out. */
 int conf_refuse(const struct conf_source *source, unsigned line, const char *key, struct err *why,

@@ -51,7 +51,7 @@ static void print_value(FILE *to, const struct option *option, const void *recor
 		break;
 	case OPTION_NUMBER:
 		memcpy(&number, field, sizeof(number));
-		fprintf(to, "%" PRIu64 "%s", number, option->unit == UNIT_MS ? "ms" : "");
+		option_print_number(option, number, to);
 		break;
 	case OPTION_PAIRS:
 	case OPTION_LINES:

@@ -80,10 +80,11 @@ bool agent_may_serve(const struct agent *agent)
 	const struct cluster *cluster = &agent->cluster;
 
 	return agent_is_data(agent) && agent_is_primary(agent) && cluster->opened &&
-	       agent->phase == PHASE_STEADY && agent_has_lease(agent) &&
-	       agent->self.db == DB_PRIMARY && !agent_strayed(agent) &&
+	       (agent->phase == PHASE_STEADY || agent->phase == PHASE_SWITCH) &&
+	       agent_has_lease(agent) && agent->self.db == DB_PRIMARY && !agent_strayed(agent) &&
 	       agent_token(agent) == cluster->epoch && !agent->leaving &&
-	       (PLANTED(agent, BUG_NAMES_BEFORE_RECORD | BUG_NO_FLUSH_BARRIER) ||
+	       (PLANTED(agent,
+			BUG_NAMES_BEFORE_RECORD | BUG_NO_FLUSH_BARRIER | BUG_DEGRADE_UNRECORDED) ||
 		sync_covers(agent->self.rule, cluster->record));
 }
 
@@ -203,6 +204,12 @@ static void order_done(struct agent *agent, const struct order *order)
 		agent->fence_known = true;
 		agent->fence = FENCE_NONE;
 		break;
+	case ORDER_FENCE_CLIENTS:
+		agent->fence_known = true;
+		agent->fence = FENCE_CLIENTS;
+		if (order->epoch > agent->fence_epoch)
+			agent->fence_epoch = order->epoch;
+		break;
 	case ORDER_DB_START:
 	case ORDER_DB_CONFIGURE:
 		agent->configured.known = true;
@@ -228,6 +235,10 @@ static void order_done(struct agent *agent, const struct order *order)
 		break;
 	case ORDER_DB_CHECKPOINT:
 		agent->checkpoint_epoch = order->epoch;
+		agent->checkpointed = agent->phase == PHASE_SWITCH;
+		break;
+	case ORDER_DB_STOP:
+		agent->halted = agent->phase == PHASE_HALT;
 		break;
 	default:
 		break;
@@ -295,29 +306,43 @@ static void take_result(struct agent *agent, const struct agent_event *event)
 	}
 }
 
-static void take_applied(struct agent *agent, const struct entry *entry)
+static void take_applied(struct agent *agent, struct effects *effects, const struct entry *entry)
 {
 	uint64_t epoch = agent->cluster.epoch;
+	bool own = agent->proposing && entry->kind == agent->proposed_kind &&
+		   entry->base_version == agent->proposed_base;
+	enum apply_result result;
 
-	if (agent->proposing && entry->kind == agent->proposed_kind &&
-	    entry->base_version == agent->proposed_base)
+	if (own)
 		agent->proposing = false;
-	(void)cluster_apply(&agent->cluster, entry);
+	result = cluster_apply(&agent->cluster, entry);
 	if (agent->cluster.epoch != epoch)
 		agent->assigned_ns = agent->now_ns;
+	if (!own || !agent->call_proposed)
+		return;
+	/* Another entry came first: the call is judged again on the new state. */
+	if (result == APPLIED)
+		agent_call_over(agent, effects, true);
+	else
+		agent->call_proposed = false;
 }
 
-static void take_event(struct agent *agent, const struct agent_event *event)
+static void take_event(struct agent *agent, struct effects *effects,
+		       const struct agent_event *event)
 {
 	switch (event->kind) {
 	case EV_APPLIED:
-		take_applied(agent, &event->applied);
+		take_applied(agent, effects, &event->applied);
 		break;
 	case EV_RESTORED:
 		agent->cluster = *event->restored;
 		break;
 	case EV_PROPOSAL_LOST:
 		agent->proposing = false;
+		agent_call_over(agent, effects, false);
+		break;
+	case EV_CALL:
+		agent_take_call(agent, effects, &event->call);
 		break;
 	case EV_TRANSFER_OVER:
 		agent->transferring = false;
@@ -351,7 +376,6 @@ static void take_event(struct agent *agent, const struct agent_event *event)
 		agent->fence_known = true;
 		agent->fence = event->fence.state;
 		agent->fence_epoch = event->fence.epoch;
-		agent->vip_held = event->fence.vip_held;
 		agent->fence_kernel = event->fence.kernel;
 		break;
 	case EV_JOB:
@@ -416,7 +440,6 @@ static void track(struct agent *agent)
 		patience = UINT64_C(60000000000);
 	since(&agent->lease_lost_ns,
 	      self->db == DB_PRIMARY && agent_is_primary(agent) && !agent_has_lease(agent), now);
-	since(&agent->hung_ns, self->db == DB_HUNG, now);
 	since(&agent->stalled_ns,
 	      self->db == DB_STANDBY && !self->receiving && !agent_is_primary(agent) &&
 		      agent->configured.known && agent->configured.upstream != NODE_NONE &&
@@ -452,6 +475,9 @@ static void track(struct agent *agent)
 		agent->transferring = false;
 	}
 	agent->own = agent_own_facts(agent);
+	agent_track_standings(agent);
+	agent_track_levels(agent);
+	agent_track_better(agent);
 }
 
 static void publish_facts(struct agent *agent, struct effects *effects)
@@ -478,8 +504,9 @@ void agent_step(struct agent *agent, const struct agent_event *event, struct eff
 		agent->now_ns = event->now_ns;
 	agent->wall_ms = event->wall_ms;
 	agent->raft = event->raft;
-	take_event(agent, event);
+	take_event(agent, effects, event);
 	track(agent);
+	agent_calls(agent, effects);
 	agent_local(agent, effects);
 	phase = agent->phase;
 	agent_lead(agent, effects);

@@ -9,6 +9,7 @@
 #ifndef MHA_CORE_AGENT_H
 #define MHA_CORE_AGENT_H
 
+#include "core/call.h"
 #include "core/candidate.h"
 #include "core/cluster.h"
 #include "core/order.h"
@@ -19,9 +20,9 @@ struct agent_config {
 	uint64_t cluster_id;
 	uint8_t node_total;
 	struct node nodes[NODES_MAX];
-	uint64_t election_ns;  /* T */
-	uint64_t heartbeat_ns; /* H */
-	uint8_t sync_need;     /* k: how many standbys must flush before a commit is acknowledged */
+	uint64_t election_ns;     /* T */
+	uint64_t heartbeat_ns;    /* H */
+	struct settings settings; /* of a new log; later those of the log count */
 	/*
 	 * Planted bugs, a set of enum agent_bug bits; honoured only by the objects compiled with
 	 * MHA_PLANT_BUGS, which nothing but the simulator's own test links.
@@ -43,7 +44,8 @@ struct raft_view {
 	uint64_t lease_until_ns; /* 0: no lease. Only ever set on the leader */
 };
 
-enum fence_state { FENCE_NONE = 0, FENCE_CLOSED, FENCE_OPEN };
+/* FENCE_CLIENTS: shut for clients; the other members' replication passes until the lease ends. */
+enum fence_state { FENCE_NONE = 0, FENCE_CLOSED, FENCE_OPEN, FENCE_CLIENTS, FENCE_STATE_COUNT };
 
 enum agent_event_kind {
 	EV_TICK = 1,       /* time passed; at least every H */
@@ -61,6 +63,7 @@ enum agent_event_kind {
 	EV_FENCE,          /* vip reports its state */
 	EV_JOB,            /* dbctl reports what it does to the data directory */
 	EV_LEAVE,          /* the agent stops and hands over: the database is stopped, not killed */
+	EV_CALL,           /* an operator asks for something; for the leader */
 };
 
 struct survey_request {
@@ -98,7 +101,6 @@ struct agent_event {
 		struct {
 			uint8_t state; /* enum fence_state */
 			uint64_t epoch;
-			bool vip_held;
 			bool kernel; /* the kernel closes by itself when the lease ends */
 		} fence;
 		struct {
@@ -106,6 +108,7 @@ struct agent_event {
 			uint64_t done;
 			uint64_t total;
 		} job;
+		struct call call;
 	};
 };
 
@@ -118,6 +121,7 @@ enum effect_kind {
 	FX_ORDER,       /* give `order` to its executor */
 	FX_GRANT,       /* to vip: `grant.epoch` may serve until `grant.until_ns`; no result */
 	FX_NOTE,        /* for people: a rule of a table matched */
+	FX_CALL_RESULT, /* the end of a call, for the member `node` */
 };
 
 struct effect {
@@ -136,6 +140,7 @@ struct effect {
 			const char *rule; /* "LEADING/primary_lost", static */
 			const char *why;  /* the table's last column, static */
 		} note;
+		struct call_result call_result;
 	};
 };
 
@@ -155,6 +160,9 @@ enum leader_phase {
 	PHASE_PROMOTE,       /* this node is assigned: fence closed, rule in place, promoting */
 	PHASE_OPENING,       /* Opened is proposed, then the fence is lifted */
 	PHASE_BLOCKED,       /* no safe candidate; waits for facts and says for whom */
+	PHASE_SWITCH,        /* as STEADY, and a switchover is being prepared */
+	PHASE_HALT,          /* clients are fenced, the database ships its WAL and stops */
+	PHASE_PAUSED,        /* no primary serves, and nothing is done about it until resumed */
 	PHASE_COUNT
 };
 
@@ -200,7 +208,6 @@ struct agent {
 	bool fence_known;
 	uint64_t fence_epoch;
 	bool fence_kernel;
-	bool vip_held;
 	bool leaving;
 	uint64_t granted_epoch;
 	uint64_t granted_ns;       /* when */
@@ -211,7 +218,6 @@ struct agent {
 	uint64_t facts_sent_ns;
 	struct facts facts_sent;
 	uint64_t lease_lost_ns; /* since when a primary here has had no lease; 0: it has one */
-	uint64_t hung_ns;       /* since when the database here has not answered; 0: it does */
 	uint64_t stalled_ns;    /* since when it should stream and does not; 0: it does */
 	uint64_t starting_ns;   /* since when it starts, though it could stream; 0: it does not */
 	struct survey_request asked; /* survey being answered; epoch 0: none */
@@ -235,6 +241,7 @@ struct agent {
 	uint64_t proposed_base;
 	uint64_t proposed_ns;
 	uint8_t cause; /* enum assign_cause of the survey under way */
+	uint8_t fault; /* enum db_fault of the primary when it began */
 	uint64_t fault_ns;
 	uint64_t survey_epoch;
 	uint64_t survey_begin_ns;
@@ -243,7 +250,35 @@ struct agent {
 	node_set answered; /* with or without a position */
 	struct survey_reply answers[NODES_MAX + 1];
 	struct survey_result verdict;
+	uint8_t hold; /* enum hold_reason: why the verdict is not acted upon */
 	uint64_t assigned_ns;
+	struct call call;            /* the one that is being carried out; kind 0: none */
+	struct call_result call_end; /* its result once it is on record */
+	bool call_proposed;
+	uint64_t call_ns;      /* when it came */
+	node_id forced;        /* by an operator's failover */
+	bool forced_loss;      /* he accepts a loss */
+	uint8_t switch_reason; /* enum blocker_kind: the operation is to be ended for it */
+	bool checkpointed;     /* ahead of the switchover */
+	bool halting;          /* the database was told to stop for the switchover */
+	bool halted;           /* and has */
+	node_id better;        /* who should be primary by priority, and since when */
+	uint64_t better_ns;
+	/*
+	 * When the primary was heard of last at a position that the node has: what it lacks was
+	 * committed after that.
+	 */
+	uint64_t level_ns[NODES_MAX + 1];
+	uint64_t seen_epoch; /* the furthest position of its primary that was heard of, and when */
+	wal_lsn seen;
+	uint64_t seen_ns;
+	/* The serving primary's leader: standbys that it may wait for. */
+	struct standing {
+		uint64_t good_ns; /* streams and confirms since then; 0: it does not */
+		uint64_t bad_ns;  /* the contrary */
+		wal_lsn flushed;  /* its last position, and when that moved or was the primary's */
+		uint64_t moved_ns;
+	} standings[NODES_MAX + 1];
 	bool transferring;
 	uint64_t transfer_retry_ns;              /* the next attempt: a refusal may come at once */
 	unsigned transfers;                      /* tried in this phase */
@@ -287,6 +322,9 @@ enum agent_bug {
 	BUG_SURVEY_WITH_RECEIVER = 1 << 5, /* positions reported while WAL still arrives */
 	BUG_VOTE_AT_ONCE = 1 << 6,         /* a restarted voter grants at once */
 	BUG_LEASE_TOO_LONG = 1 << 7,       /* the lease outlives the election timeout */
+	BUG_DEGRADE_UNRECORDED = 1 << 8,   /* the database stops waiting before the log says so */
+	BUG_PROMOTE_IN_PAUSE = 1 << 9,     /* a pause is no reason to wait */
+	BUG_ELECT_ALONE = 1 << 10,         /* with S empty whoever answers is elected */
 };
 #endif
 

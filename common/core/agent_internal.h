@@ -41,6 +41,71 @@ const struct facts *agent_facts(const struct agent *agent, node_id node, uint64_
 /* The recorded primary lets clients and replication in under the present epoch. */
 bool agent_primary_serves(const struct agent *agent);
 
+/* agent_standing.c */
+/* As this primary's pg_stat_replication shows it; NULL: not at all. */
+const struct standby_view *agent_standby(const struct agent *agent, node_id node);
+/* It streams from this primary, on the epoch's timeline. */
+bool agent_streams(const struct agent *agent, node_id node);
+/* And it confirms what it is sent. */
+bool agent_standby_good(const struct agent *agent, node_id node);
+void agent_track_standings(struct agent *agent);
+/* Which nodes had everything that the primary was known to have, and when. */
+void agent_track_levels(struct agent *agent);
+/* What rule and record should become, without `leaves` (NODE_NONE: nobody leaves). */
+struct sync_rule agent_sync_target(const struct agent *agent, node_id leaves);
+
+/* agent_call.c: what operators ask. */
+void agent_take_call(struct agent *agent, struct effects *effects, const struct call *call);
+/* The proposal of the open call was applied (`applied`), or will never be. */
+void agent_call_over(struct agent *agent, struct effects *effects, bool applied);
+/* Go on with the open call, if there is one. */
+void agent_calls(struct agent *agent, struct effects *effects);
+/* What stands against a switchover to `node` now; returns how many were written to `list`. */
+unsigned agent_switch_blockers(const struct agent *agent, node_id node,
+			       struct blocker list[BLOCKERS_MAX]);
+/* The best target of a switchover without a name; NODE_NONE: nobody can be it. */
+node_id agent_switch_target(const struct agent *agent);
+/* Bytes that a promotion of `node` may lose, as far as positions were heard. */
+uint64_t agent_at_risk(const struct agent *agent, wal_lsn usable);
+
+/* agent_switch.c: conditions and actions of planned switches, for the leader's table. */
+/* The switchover that this primary is to carry out now; NULL: none. */
+const struct operation *agent_switching(const struct agent *agent);
+bool switch_under_way(const struct agent *agent);
+bool switch_over(const struct agent *agent);
+bool switch_due(const struct agent *agent);
+bool switch_hindered(const struct agent *agent);
+bool switch_ready(const struct agent *agent);
+bool halt_done(const struct agent *agent);
+bool halt_overdue(const struct agent *agent);
+bool better_node_due(const struct agent *agent);
+void switch_begin(struct agent *agent, struct effects *effects);
+void switch_abort(struct agent *agent, struct effects *effects);
+void switch_late(struct agent *agent, struct effects *effects);
+void switch_survey(struct agent *agent, struct effects *effects);
+void switch_back(struct agent *agent, struct effects *effects);
+void switch_entered(struct agent *agent);
+void agent_track_better(struct agent *agent);
+/* As many unasked changes of primary within the last hour as the settings allow. */
+bool agent_budget_spent(const struct agent *agent);
+
+/* agent_hold.c: conditions and actions of decisions not to promote, for the leader's table. */
+bool held_for_answers(const struct agent *agent);
+bool held_without_candidate(const struct agent *agent);
+bool held_by_switch(const struct agent *agent);
+bool held_by_budget(const struct agent *agent);
+bool held_by_lag(const struct agent *agent);
+bool held_unrecorded(const struct agent *agent);
+bool held_in_pause(const struct agent *agent);
+bool survey_forced(const struct agent *agent);
+bool paused(const struct agent *agent);
+bool not_paused(const struct agent *agent);
+bool pause_over(const struct agent *agent);
+void propose_forced(struct agent *agent, struct effects *effects);
+void note_lost(struct agent *agent, struct effects *effects);
+void propose_held(struct agent *agent, struct effects *effects);
+void propose_resume(struct agent *agent, struct effects *effects);
+
 /* agent_local.c: answers to surveys, orders to the executors, grants. */
 void agent_local(struct agent *agent, struct effects *effects);
 /* An order for `executor` is wanted by somebody else than the local plan. */
@@ -53,7 +118,18 @@ void survey_take(struct agent *agent, const struct survey_reply *reply);
 void survey_repeat(struct agent *agent, struct effects *effects);
 /* Evaluate what has been answered into agent->verdict. */
 void survey_judge(struct agent *agent);
-struct entry survey_assignment(const struct agent *agent);
+/* Judge whether the verdict may be acted upon without being asked: enum hold_reason. */
+uint8_t survey_hold(const struct agent *agent);
+/* The promotion of `choice`; `forced` by an operator. */
+struct entry survey_assignment(const struct agent *agent, node_id choice, bool forced);
+/* Whose answers or abilities are missed, for agent->hold. */
+node_set survey_missing(const struct agent *agent);
+/* The decision not to promote, for agent->hold. */
+struct entry survey_held(const struct agent *agent);
+/* An answer of `node` with a position was taken. */
+bool survey_complete(const struct agent *agent, node_id node);
+/* Where the WAL of `node`, as it has answered, leaves the lineage. */
+wal_lsn survey_usable(const struct agent *agent, node_id node);
 
 /* agent_sync.c: what the serving primary's leader does for the record and the standbys. */
 void agent_tend(struct agent *agent, struct effects *effects);

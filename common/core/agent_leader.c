@@ -106,7 +106,7 @@ static bool i_found_empty(const struct agent *agent)
 	struct founding founding = found(agent);
 
 	return founding.all_known && founding.founder == agent->config.self &&
-	       agent->self.db == DB_ABSENT;
+	       agent->self.db == DB_ABSENT && !agent->cluster.settings.paused;
 }
 
 static bool i_found_running(const struct agent *agent)
@@ -114,7 +114,8 @@ static bool i_found_running(const struct agent *agent)
 	struct founding founding = found(agent);
 
 	return founding.all_known && founding.founder == agent->config.self &&
-	       agent->self.db == DB_STANDBY && agent->self.position.timeline != 0;
+	       agent->self.db == DB_STANDBY && agent->self.position.timeline != 0 &&
+	       !agent->cluster.settings.paused;
 }
 
 static bool other_founds(const struct agent *agent)
@@ -284,9 +285,15 @@ static bool survey_ripe(const struct agent *agent)
 {
 	node_set data = cluster_nodes(&agent->cluster, NODE_DATA);
 	uint64_t grace = agent->config.election_ns / 20;
+	const struct operation *operation = cluster_operation(&agent->cluster);
 
-	if (agent->verdict.verdict != SURVEY_SAFE || agent->proposing)
+	if (agent->hold != HOLD_NONE || agent->proposing)
 		return false;
+	/* The target of a switchover is worth waiting for, as long as it is heard. */
+	if (operation != NULL && operation->state == OPERATION_RUNNING &&
+	    agent->verdict.choice != operation->to && !survey_complete(agent, operation->to) &&
+	    agent_facts(agent, operation->to, agent->config.election_ns / 2) != NULL)
+		grace = agent->config.election_ns;
 	if (agent->now_ns - agent->survey_enough_ns >= grace)
 		return true;
 	for (node_id id = 1; id <= NODES_MAX; id++)
@@ -296,10 +303,9 @@ static bool survey_ripe(const struct agent *agent)
 	return true;
 }
 
-static bool survey_stuck(const struct agent *agent)
+static bool lost_in_pause(const struct agent *agent)
 {
-	return agent->verdict.verdict != SURVEY_SAFE &&
-	       agent->now_ns - agent->survey_begin_ns > 2 * agent->config.election_ns;
+	return paused(agent) && (db_hung(agent) || db_not_primary(agent));
 }
 
 static bool survey_repeat_due(const struct agent *agent)
@@ -332,6 +338,11 @@ static bool handover_failed(const struct agent *agent)
 	return !agent->transferring &&
 	       (agent->transfers >= 2 ||
 		agent->now_ns - agent->phase_ns > 5 * agent->config.election_ns);
+}
+
+static bool failed_in_pause(const struct agent *agent)
+{
+	return paused(agent) && handover_failed(agent);
 }
 
 static bool handover_failed_early(const struct agent *agent)
@@ -381,6 +392,7 @@ static void propose_init(struct agent *agent, struct effects *effects)
 
 	entry.init.cluster_id = agent->config.cluster_id;
 	entry.init.node_total = agent->config.node_total;
+	entry.init.settings = agent->config.settings;
 	memcpy(entry.init.nodes, agent->config.nodes, sizeof(entry.init.nodes));
 	(void)agent_propose(agent, effects, entry);
 }
@@ -401,9 +413,10 @@ static void propose_first(struct agent *agent, struct effects *effects)
 	};
 	struct decision *decision = &entry.assign.decision;
 
-	/* No standby exists: commits wait until the first ones have joined. */
+	/* No standby exists: in maximum protection commits wait until the first ones joined. */
 	entry.assign.node = agent->config.self;
-	entry.assign.record.need = agent->config.sync_need;
+	if (agent->cluster.settings.mode == MODE_MAX_PROTECTION)
+		entry.assign.record.need = cluster_sync_need(&agent->cluster);
 	decision->epoch = entry.epoch;
 	decision->cause = CAUSE_BOOTSTRAP;
 	decision->to = agent->config.self;
@@ -430,7 +443,7 @@ static void survey_lost(struct agent *agent, struct effects *effects)
 
 static void survey_down(struct agent *agent, struct effects *effects)
 {
-	survey_for(agent, effects, CAUSE_DB_DOWN);
+	survey_for(agent, effects, agent_strayed(agent) ? CAUSE_STRAYED : CAUSE_DB_DOWN);
 }
 
 static void survey_hung(struct agent *agent, struct effects *effects)
@@ -476,7 +489,7 @@ static void give_up(struct agent *agent, struct effects *effects)
 
 static void propose_assign(struct agent *agent, struct effects *effects)
 {
-	(void)agent_propose(agent, effects, survey_assignment(agent));
+	(void)agent_propose(agent, effects, survey_assignment(agent, agent->verdict.choice, false));
 }
 
 static void hand_over(struct agent *agent, struct effects *effects)
@@ -520,6 +533,7 @@ static const struct leader_rule {
 	{PHASE_FOLLOWING, i_must_promote,      nothing,        PHASE_PROMOTE,   "following/assigned",        "this node was assigned and is to be promoted"},
 	{PHASE_FOLLOWING, i_am_primary_unseen, nothing,        PHASE_FOLLOWING, "following/unseen",          "this node is the recorded primary; its database was not looked at yet"},
 	{PHASE_FOLLOWING, other_is_able,       nothing,        PHASE_HANDOVER,  "following/other_able",      "the recorded primary is alive: the leadership goes back to it"},
+	{PHASE_FOLLOWING, paused,              note_lost,      PHASE_PAUSED,    "following/paused",          "the cluster is paused: nobody is promoted"},
 	{PHASE_FOLLOWING, just_started,        nothing,        PHASE_FOLLOWING, "following/just_started",    "this agent has just started and listens for the others first"},
 	{PHASE_FOLLOWING, i_was_primary,       survey_down,    PHASE_SURVEY,    "following/own_lost",        "this node's database is no primary any more"},
 	{PHASE_FOLLOWING, primary_was_heard,   survey_lost,    PHASE_SURVEY,    "following/primary_lost",    "the recorded primary is not heard any more, or cannot lead"},
@@ -532,24 +546,63 @@ static const struct leader_rule {
 	{PHASE_BOOTSTRAP, other_founds,        nothing,        PHASE_HANDOVER,  "bootstrap/other",           "another node makes the first primary: the leadership goes there"},
 
 	{PHASE_STEADY,    not_primary,         nothing,        PHASE_FOLLOWING, "steady/replaced",           "another primary is on record"},
+	{PHASE_STEADY,    pause_over,          propose_resume, PHASE_STEADY,    "steady/pause_over",         "the pause ends by itself"},
+	{PHASE_STEADY,    lost_in_pause,       note_lost,      PHASE_PAUSED,    "steady/paused",             "the primary's database stopped in a pause: nothing is done about it until resumed"},
 	{PHASE_STEADY,    leaving_stopped,     survey_leaving, PHASE_SURVEY,    "steady/leaving",            "this agent stops and hands over"},
 	{PHASE_STEADY,    db_hung,             survey_hung,    PHASE_SURVEY,    "steady/hung",               "the primary's database does not answer"},
 	{PHASE_STEADY,    db_not_primary,      survey_down,    PHASE_SURVEY,    "steady/down",               "the primary's database stopped"},
 	{PHASE_STEADY,    outdone,             survey_outbid,  PHASE_SURVEY,    "steady/outdone",            "a node has promised itself to a later epoch"},
+	{PHASE_STEADY,    switch_due,          switch_begin,   PHASE_STEADY,    "steady/scheduled",          "a scheduled switchover is due"},
+	{PHASE_STEADY,    switch_under_way,    nothing,        PHASE_SWITCH,    "steady/switch",             "a switchover is on record"},
+	{PHASE_STEADY,    better_node_due,     switch_back,    PHASE_STEADY,    "steady/better",             "a node of higher priority has been well for long enough"},
 	{PHASE_STEADY,    always,              agent_tend,     PHASE_STEADY,    "steady/tend",               "the primary serves; standbys and the record are looked after"},
+
+	{PHASE_SWITCH,    db_hung,             survey_hung,    PHASE_SURVEY,    "switch/hung",               "the primary's database does not answer"},
+	{PHASE_SWITCH,    db_not_primary,      survey_down,    PHASE_SURVEY,    "switch/down",               "the primary's database stopped"},
+	{PHASE_SWITCH,    outdone,             survey_outbid,  PHASE_SURVEY,    "switch/outdone",            "a node has promised itself to a later epoch"},
+	{PHASE_SWITCH,    switch_over,         nothing,        PHASE_STEADY,    "switch/over",               "the switchover was ended: the primary goes on"},
+	{PHASE_SWITCH,    switch_hindered,     switch_abort,   PHASE_SWITCH,    "switch/hindered",           "something stands against the switchover: it is given up"},
+	{PHASE_SWITCH,    switch_ready,        nothing,        PHASE_HALT,      "switch/ready",              "checkpoint done, target caught up: clients are fenced and the database stops"},
+	{PHASE_SWITCH,    always,              agent_tend,     PHASE_SWITCH,    "switch/prepare",            "a checkpoint is written ahead, and the target catches up"},
+
+	{PHASE_HALT,      not_primary,         nothing,        PHASE_FOLLOWING, "halt/replaced",             "another primary is on record"},
+	{PHASE_HALT,      halt_done,           switch_survey,  PHASE_SURVEY,    "halt/done",                 "the database has stopped and shipped its WAL: the standbys are asked"},
+	{PHASE_HALT,      outdone,             survey_outbid,  PHASE_SURVEY,    "halt/outdone",              "a node has promised itself to a later epoch"},
+	{PHASE_HALT,      halt_overdue,        switch_late,    PHASE_SWITCH,    "halt/overdue",              "the fence for clients does not come: the switchover is given up, the primary goes on"},
 
 	{PHASE_SURVEY,    survey_over,         nothing,        PHASE_FOLLOWING, "survey/overtaken",          "a later epoch is on record"},
 	{PHASE_SURVEY,    survey_outdone,      survey_higher,  PHASE_SURVEY,    "survey/outdone",            "a node has promised itself to a later epoch: asked again for a higher one"},
+	{PHASE_SURVEY,    paused,              nothing,        PHASE_PAUSED,    "survey/paused",             "the cluster is paused: nobody is promoted"},
+	{PHASE_SURVEY,    survey_forced,       propose_forced, PHASE_ASSIGN,    "survey/forced",             "an operator has chosen"},
 	{PHASE_SURVEY,    survey_ripe,         propose_assign, PHASE_ASSIGN,    "survey/safe",               "the answers hold every acknowledged commit"},
-	{PHASE_SURVEY,    survey_stuck,        nothing,        PHASE_BLOCKED,   "survey/stuck",              "answers are missing that may hold acknowledged commits: bring the named nodes back"},
+	{PHASE_SURVEY,    held_for_answers,    nothing,        PHASE_BLOCKED,   "survey/stuck",              "answers are missing that may hold acknowledged commits: bring the named nodes back"},
+	{PHASE_SURVEY,    held_without_candidate, nothing,     PHASE_BLOCKED,   "survey/no_candidate",       "who has all the data may not be primary: bring the named nodes back, or let one be primary again"},
+	{PHASE_SURVEY,    held_by_switch,      nothing,        PHASE_BLOCKED,   "survey/switched_off",       "automatic failover is switched off: `mhactl failover`, or bring the primary back"},
+	{PHASE_SURVEY,    held_by_budget,      nothing,        PHASE_BLOCKED,   "survey/budget",             "too many changes of primary within an hour: find out why, then `mhactl failover`"},
+	{PHASE_SURVEY,    held_by_lag,         nothing,        PHASE_BLOCKED,   "survey/lag",                "more than max_lag may be lost: bring the primary back, or `mhactl failover --accept-loss`"},
 	{PHASE_SURVEY,    survey_repeat_due,   survey_repeat,  PHASE_SURVEY,    "survey/repeat",             "those who have not answered are asked again"},
 
 	{PHASE_BLOCKED,   one_found,           nothing,        PHASE_BOOTSTRAP, "blocked/one_found",         "at most one node has a data directory now"},
 	{PHASE_BLOCKED,   no_epoch,            nothing,        PHASE_BLOCKED,   "blocked/several",           "more than one node has a data directory, and no log says which is the cluster's: move all but the right one away"},
 	{PHASE_BLOCKED,   survey_over,         nothing,        PHASE_FOLLOWING, "blocked/overtaken",         "a later epoch is on record"},
 	{PHASE_BLOCKED,   survey_outdone,      survey_higher,  PHASE_SURVEY,    "blocked/outdone",           "a node has promised itself to a later epoch: asked again for a higher one"},
+	{PHASE_BLOCKED,   paused,              nothing,        PHASE_PAUSED,    "blocked/paused",            "the cluster is paused: nobody is promoted"},
+	{PHASE_BLOCKED,   survey_forced,       propose_forced, PHASE_ASSIGN,    "blocked/forced",            "an operator has chosen"},
 	{PHASE_BLOCKED,   survey_ripe,         propose_assign, PHASE_ASSIGN,    "blocked/safe",              "the missing answers came: they hold every acknowledged commit"},
 	{PHASE_BLOCKED,   survey_repeat_due,   survey_repeat,  PHASE_BLOCKED,   "blocked/repeat",            "those who have not answered are asked again"},
+
+	{PHASE_BLOCKED,   held_unrecorded,     propose_held,   PHASE_BLOCKED,   "blocked/record",            "the decision not to promote is written to the log"},
+	{PHASE_BLOCKED,   held_for_answers,    nothing,        PHASE_BLOCKED,   "blocked/answers",           "answers are missing that may hold acknowledged commits: bring the named nodes back"},
+	{PHASE_BLOCKED,   held_without_candidate, nothing,     PHASE_BLOCKED,   "blocked/no_candidate",      "who has all the data may not be primary: bring the named nodes back, or let one be primary again"},
+	{PHASE_BLOCKED,   held_by_switch,      nothing,        PHASE_BLOCKED,   "blocked/switched_off",      "automatic failover is switched off: `mhactl failover`, or bring the primary back"},
+	{PHASE_BLOCKED,   held_by_budget,      nothing,        PHASE_BLOCKED,   "blocked/budget",            "too many changes of primary within an hour: find out why, then `mhactl failover`"},
+	{PHASE_BLOCKED,   held_by_lag,         nothing,        PHASE_BLOCKED,   "blocked/lag",               "more than max_lag may be lost: bring the primary back, or `mhactl failover --accept-loss`"},
+
+	{PHASE_PAUSED,    pause_over,          propose_resume, PHASE_PAUSED,    "paused/over",               "the pause ends by itself"},
+	{PHASE_PAUSED,    not_paused,          nothing,        PHASE_FOLLOWING, "paused/resumed",            "the pause has ended"},
+	{PHASE_PAUSED,    i_am_running,        nothing,        PHASE_STEADY,    "paused/primary_runs",       "this node is the recorded primary and its database runs"},
+	{PHASE_PAUSED,    other_is_able,       nothing,        PHASE_HANDOVER,  "paused/other_able",         "the recorded primary is alive: the leadership goes back to it"},
+	{PHASE_PAUSED,    held_in_pause,       propose_held,   PHASE_PAUSED,    "paused/record",             "the decision not to promote is written to the log"},
 
 	{PHASE_ASSIGN,    assigned_other,      nothing,        PHASE_HANDOVER,  "assign/other",              "another node was assigned: the leadership goes there"},
 	{PHASE_ASSIGN,    survey_over,         nothing,        PHASE_FOLLOWING, "assign/self",               "this node was assigned"},
@@ -557,12 +610,14 @@ static const struct leader_rule {
 
 	{PHASE_HANDOVER,  handover_moot,       nothing,        PHASE_FOLLOWING, "handover/moot",             "there is nobody else to hand over to"},
 	{PHASE_HANDOVER,  handover_failed_early, nothing,      PHASE_BOOTSTRAP, "handover/failed_early",     "the other node did not take the leadership"},
+	{PHASE_HANDOVER,  failed_in_pause,     nothing,        PHASE_PAUSED,    "handover/paused",           "the recorded primary did not take the leadership, and the cluster is paused"},
 	{PHASE_HANDOVER,  handover_failed,     survey_without, PHASE_SURVEY,    "handover/failed",           "the assigned node did not take the leadership: it is passed over"},
 	{PHASE_HANDOVER,  handover_safe,       hand_over,      PHASE_HANDOVER,  "handover/transfer",         "fenced here: the leadership is transferred"},
 
 	{PHASE_PROMOTE,   not_primary,         nothing,        PHASE_FOLLOWING, "promote/replaced",          "another primary is on record"},
 	{PHASE_PROMOTE,   outdone,             survey_outbid,  PHASE_SURVEY,    "promote/outdone",           "a node has promised itself to a later epoch"},
 	{PHASE_PROMOTE,   db_promoted,         nothing,        PHASE_OPENING,   "promote/done",              "the database is a primary now"},
+	{PHASE_PROMOTE,   paused,              nothing,        PHASE_PAUSED,    "promote/paused",            "the cluster is paused: nobody is promoted"},
 	{PHASE_PROMOTE,   db_lost,             survey_down,    PHASE_SURVEY,    "promote/lost",              "the database stopped before it was promoted"},
 	{PHASE_PROMOTE,   excluded,            survey_unable,  PHASE_SURVEY,    "promote/unable",            "the promotion failed again and again"},
 	{PHASE_PROMOTE,   promote_overdue,     give_up,        PHASE_SURVEY,    "promote/overdue",           "fence or configuration are not ready for the promotion: this node is passed over"},
@@ -606,6 +661,8 @@ static void enter(struct agent *agent, struct effects *effects, uint8_t phase, c
 {
 	if (phase != PHASE_HANDOVER && phase != PHASE_FOLLOWING)
 		agent->transfers = 0;
+	if (phase == PHASE_SWITCH && agent->phase == PHASE_STEADY)
+		switch_entered(agent);
 	agent->phase = phase;
 	agent->phase_ns = agent->now_ns;
 	agent->why = why;
@@ -631,6 +688,8 @@ void agent_lead(struct agent *agent, struct effects *effects)
 	for (unsigned i = 0; i < PHASE_COUNT; i++) {
 		const struct leader_rule *rule;
 
+		if (agent->phase == PHASE_PAUSED)
+			agent->hold = HOLD_PAUSED;
 		if (agent->phase == PHASE_SURVEY || agent->phase == PHASE_BLOCKED)
 			survey_judge(agent);
 		rule = matching(agent);

@@ -19,6 +19,7 @@ static uint64_t order_patience(const struct agent *agent, unsigned kind)
 	switch (kind) {
 	case ORDER_FENCE_CLOSE:
 	case ORDER_FENCE_DROP:
+	case ORDER_FENCE_CLIENTS:
 	case ORDER_DB_POSITION:
 		return agent->config.election_ns / 4;
 	case ORDER_DB_CONFIGURE:
@@ -34,7 +35,7 @@ static bool same_goal(const struct order *a, const struct order *b)
 {
 	return a->kind == b->kind && a->epoch == b->epoch && a->promise == b->promise &&
 	       a->upstream == b->upstream && a->reserve_until == b->reserve_until &&
-	       sync_rule_equal(a->rule, b->rule);
+	       a->keep_rule == b->keep_rule && sync_rule_equal(a->rule, b->rule);
 }
 
 bool agent_give(struct agent *agent, struct effects *effects, const struct order *order)
@@ -75,6 +76,14 @@ static void plan_vip(struct agent *agent, struct effects *effects)
 
 	if (!agent->self_known || !agent->fence_known)
 		return;
+	if (agent->phase == PHASE_HALT && agent_is_primary(agent) && agent_has_lease(agent) &&
+	    !survey_pending(agent)) {
+		/* Renewed like a lease: the standbys must get the last of the WAL. */
+		order.kind = ORDER_FENCE_CLIENTS;
+		order.lease_until_ns = agent->raft.lease_until_ns;
+		(void)agent_give(agent, effects, &order);
+		return;
+	}
 	if (agent_is_primary(agent)) {
 		/* An open primary is closed by the end of its lease, or before it answers. */
 		if (agent->cluster.opened && db == DB_PRIMARY && !survey_pending(agent) &&
@@ -109,8 +118,9 @@ static bool configured_for_promotion(const struct agent *agent)
 
 static bool promoting(const struct agent *agent)
 {
-	return agent->phase == PHASE_PROMOTE && agent_is_primary(agent) && !agent->cluster.opened &&
-	       agent_has_lease(agent) && !survey_pending(agent) && agent->self.db == DB_STANDBY;
+	return agent->phase == PHASE_PROMOTE && !agent->cluster.settings.paused &&
+	       agent_is_primary(agent) && !agent->cluster.opened && agent_has_lease(agent) &&
+	       !survey_pending(agent) && agent->self.db == DB_STANDBY;
 }
 
 /* Its promise is on disk and nobody writes here but the recovery. */
@@ -138,7 +148,9 @@ static void plan_dbmon(struct agent *agent, struct effects *effects)
 		   configured_for_promotion(agent)) {
 		order.kind = ORDER_DB_PROMOTE;
 		order.lease_until_ns = agent->raft.lease_until_ns;
-	} else if (agent_may_serve(agent) && agent->checkpoint_epoch < agent->cluster.epoch) {
+	} else if (agent_may_serve(agent) &&
+		   (agent->checkpoint_epoch < agent->cluster.epoch ||
+		    (agent->phase == PHASE_SWITCH && !agent->checkpointed))) {
 		order.kind = ORDER_DB_CHECKPOINT;
 	} else {
 		return;
@@ -151,7 +163,24 @@ static void plan_dbmon(struct agent *agent, struct effects *effects)
 /* What a database that nobody made a primary would wait for, should somebody promote it. */
 static struct sync_rule closed_rule(const struct agent *agent)
 {
-	return (struct sync_rule){.members = 0, .need = agent->config.sync_need};
+	bool alone = node_count(cluster_nodes(&agent->cluster, NODE_DATA)) == 1;
+
+	return (struct sync_rule){.members = 0, .need = alone ? 0 : 1};
+}
+
+/* An operator looks after the database here, or wants nothing to be begun. */
+static bool hands_off(const struct agent *agent)
+{
+	return agent->cluster.settings.paused ||
+	       node_in(agent->cluster.settings.maintenance, agent->config.self);
+}
+
+/* Promoted, but to a number that is somebody else's or nobody's: it can never be opened. */
+static bool took_used_timeline(const struct agent *agent)
+{
+	return !agent->cluster.opened && agent->self.db == DB_PRIMARY &&
+	       agent->self.position.timeline != 0 &&
+	       agent->self.position.timeline < agent->cluster.timeline_max;
 }
 
 static bool must_stop_primary(const struct agent *agent)
@@ -159,7 +188,7 @@ static bool must_stop_primary(const struct agent *agent)
 	uint64_t limit = 2 * agent->config.election_ns;
 	uint64_t until = agent->granted_until_ns;
 
-	if (!agent_is_primary(agent) || agent_strayed(agent))
+	if (!agent_is_primary(agent) || agent_strayed(agent) || took_used_timeline(agent))
 		return true;
 	if (survey_pending(agent) || !agent->cluster.opened)
 		return false;
@@ -195,7 +224,7 @@ static uint8_t plan_rebuild(const struct agent *agent, struct order *order)
 	bool marked = node_in(agent->cluster.rebuilding, agent->config.self) ||
 		      PLANTED(agent, BUG_CLONE_WHILE_IN_S);
 
-	if (!marked || !agent_primary_serves(agent) || survey_pending(agent))
+	if (!marked || !agent_primary_serves(agent) || survey_pending(agent) || hands_off(agent))
 		return ORDER_NONE;
 	order->upstream = agent->cluster.primary;
 #ifdef MHA_PLANT_BUGS
@@ -278,6 +307,7 @@ static uint8_t plan_primary(const struct agent *agent, struct order *order)
 		return ORDER_DB_KILL;
 	/* Sealed like any other node before it answers; what commits wait for stays as it is. */
 	order->rule = agent->self.rule;
+	order->keep_rule = true;
 	if (survey_pending(agent) && agent->promised == agent->asked.epoch &&
 	    agent->self.promise < agent->asked.epoch &&
 	    !(agent->configured.known && agent->configured.promise >= agent->asked.epoch))
@@ -288,9 +318,24 @@ static uint8_t plan_primary(const struct agent *agent, struct order *order)
 	    !(agent->configured.known &&
 	      sync_rule_equal(agent->configured.rule, agent->cluster.record))) {
 		order->rule = agent->cluster.record;
+		order->keep_rule = false;
 		return ORDER_DB_CONFIGURE;
 	}
 	return ORDER_NONE;
+}
+
+/* Stopped for a switchover once no client writes any more; the standbys get all of its WAL. */
+static void plan_halt(struct agent *agent, struct effects *effects, struct order *order)
+{
+	/* A fence that is closed for all would keep the last of the WAL from the standbys. */
+	bool fenced = agent->fence_known && agent->fence_epoch >= agent->cluster.epoch &&
+		      agent->fence == FENCE_CLIENTS;
+
+	if (!fenced && !agent->halting)
+		return;
+	agent->halting = true;
+	order->kind = ORDER_DB_STOP;
+	(void)agent_give(agent, effects, order);
 }
 
 static void plan_dbctl(struct agent *agent, struct effects *effects)
@@ -312,6 +357,10 @@ static void plan_dbctl(struct agent *agent, struct effects *effects)
 			(void)agent_give(agent, effects, &order);
 		return;
 	}
+	if (agent->phase == PHASE_HALT && agent_is_primary(agent) && !agent->halted) {
+		plan_halt(agent, effects, &order);
+		return;
+	}
 	if (agent_needs_rebuild(agent)) {
 		order.kind = plan_rebuild(agent, &order);
 		if (order.kind != ORDER_NONE) {
@@ -322,7 +371,7 @@ static void plan_dbctl(struct agent *agent, struct effects *effects)
 	switch (db) {
 	case DB_DOWN:
 		/* A survey has nothing to ask of data that are just being replaced. */
-		if (agent->self.job == JOB_NONE)
+		if (agent->self.job == JOB_NONE && !hands_off(agent))
 			order.kind = ORDER_DB_START;
 		break;
 	case DB_HUNG:

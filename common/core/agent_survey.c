@@ -54,6 +54,7 @@ void survey_begin(struct agent *agent, struct effects *effects, uint8_t cause)
 	if (epoch <= agent->survey_epoch)
 		epoch = agent->survey_epoch + 1;
 	agent->cause = cause;
+	agent->fault = agent_is_primary(agent) ? agent->self.fault : lost->facts.fault;
 	agent->fault_ns = agent->now_ns;
 	if (cause == CAUSE_NODE_LOST && lost->known)
 		agent->fault_ns = lost->heard_ns;
@@ -63,12 +64,18 @@ void survey_begin(struct agent *agent, struct effects *effects, uint8_t cause)
 	agent->answered = 0;
 	memset(&agent->verdict, 0, sizeof(agent->verdict));
 	agent->verdict.verdict = SURVEY_WAITING;
+	agent->hold = HOLD_ANSWERS;
 	ask(agent, effects, cluster_nodes(&agent->cluster, NODE_DATA));
 }
 
-static bool complete(const struct agent *agent, node_id id)
+bool survey_complete(const struct agent *agent, node_id id)
 {
 	return node_in(agent->answered, id) && agent->answers[id].facts.position.timeline != 0;
+}
+
+wal_lsn survey_usable(const struct agent *agent, node_id id)
+{
+	return lineage_compare(&agent->cluster, &agent->answers[id].facts.position).usable;
 }
 
 void survey_repeat(struct agent *agent, struct effects *effects)
@@ -76,7 +83,7 @@ void survey_repeat(struct agent *agent, struct effects *effects)
 	node_set silent = cluster_nodes(&agent->cluster, NODE_DATA);
 
 	for (node_id id = 1; id <= NODES_MAX; id++)
-		if (complete(agent, id))
+		if (survey_complete(agent, id))
 			silent &= ~node_bit(id);
 	ask(agent, effects, silent);
 }
@@ -92,10 +99,20 @@ void survey_take(struct agent *agent, const struct survey_reply *reply)
 	if (!node_in(cluster_nodes(&agent->cluster, NODE_DATA), node))
 		return;
 	/* An empty answer that was overtaken by the complete one. */
-	if (reply->facts.position.timeline == 0 && complete(agent, node))
+	if (reply->facts.position.timeline == 0 && survey_complete(agent, node))
 		return;
 	agent->answered |= node_bit(node);
 	agent->answers[node] = *reply;
+}
+
+/* Among equals: whom the operator chose, or who need not be replaced at all. */
+static bool preferred(const struct agent *agent, node_id id)
+{
+	const struct operation *operation = cluster_operation(&agent->cluster);
+
+	if (operation != NULL && operation->state == OPERATION_RUNNING)
+		return id == operation->to;
+	return !agent->cluster.settings.auto_failover && id == agent->cluster.primary;
 }
 
 static struct candidate candidate_of(const struct agent *agent, node_id id)
@@ -113,8 +130,11 @@ static struct candidate candidate_of(const struct agent *agent, node_id id)
 		.match = lineage_compare(&agent->cluster, &facts->position),
 	};
 
-	if (agent->unable_until_ns[id] > agent->now_ns)
+	if (agent->unable_until_ns[id] > agent->now_ns ||
+	    node_in(agent->cluster.settings.maintenance, id))
 		candidate.excluded = true;
+	if (candidate.priority != 0 && preferred(agent, id))
+		candidate.priority = UINT16_MAX;
 	/* Another database's WAL is no answer at all. */
 	if (agent->cluster.system_id != 0 && facts->system_id != 0 &&
 	    facts->system_id != agent->cluster.system_id)
@@ -140,15 +160,72 @@ void survey_judge(struct agent *agent)
 		forgetful.earlier_count = 0;
 		cluster = &forgetful;
 	}
+	if (PLANTED(agent, BUG_ELECT_ALONE) && agent->cluster.record.need == 0) {
+		forgetful = *cluster;
+		forgetful.record.need = 1; /* of nobody: nothing was acknowledged */
+		cluster = &forgetful;
+	}
 #endif
 	for (node_id id = 1; id <= NODES_MAX; id++)
 		if (node_in(agent->answered, id))
 			candidates[count++] = candidate_of(agent, id);
 	agent->verdict = survey_evaluate(cluster, candidates, count);
+	agent->hold = survey_hold(agent);
 	if (agent->verdict.verdict != SURVEY_SAFE)
 		agent->survey_enough_ns = 0;
 	else if (agent->survey_enough_ns == 0)
 		agent->survey_enough_ns = agent->now_ns;
+}
+
+/* Nobody waited for the commits of this epoch: what was not shipped is lost. */
+static bool unprotected(const struct cluster *cluster)
+{
+	return cluster->record.need == 0 && cluster->settings.mode == MODE_MAX_PERFORMANCE;
+}
+
+static bool has_answered(const struct agent *agent, node_id id)
+{
+	return survey_complete(agent, id) && candidate_of(agent, id).match.known &&
+	       !node_in(agent->cluster.rebuilding, id);
+}
+
+static uint8_t lag_hold(const struct agent *agent, node_id choice)
+{
+	const struct settings *settings = &agent->cluster.settings;
+	uint64_t level_ns = agent->level_ns[choice];
+	uint64_t at_risk = agent_at_risk(agent, survey_usable(agent, choice));
+
+	/* By its own answer the primary has nothing that the choice has not. */
+	if (has_answered(agent, agent->cluster.primary) &&
+	    survey_usable(agent, agent->cluster.primary) <= survey_usable(agent, choice))
+		return HOLD_NONE;
+	if (agent->seen == 0 || level_ns == 0)
+		return HOLD_LAG_UNKNOWN;
+	if (at_risk > settings->max_lag_bytes ||
+	    (agent->seen_ns > level_ns &&
+	     agent->seen_ns - level_ns > settings->max_lag_ms * UINT64_C(1000000)))
+		return HOLD_LAG;
+	return HOLD_NONE;
+}
+
+uint8_t survey_hold(const struct agent *agent)
+{
+	const struct cluster *cluster = &agent->cluster;
+	const struct operation *operation = cluster_operation(cluster);
+	node_id choice = agent->verdict.choice;
+
+	if (agent->verdict.verdict == SURVEY_WAITING)
+		return HOLD_ANSWERS;
+	if (agent->verdict.verdict == SURVEY_NO_CANDIDATE)
+		return HOLD_NO_CANDIDATE;
+	if (choice == cluster->primary ||
+	    (operation != NULL && operation->state == OPERATION_RUNNING))
+		return HOLD_NONE;
+	if (!cluster->settings.auto_failover)
+		return HOLD_AUTO_FAILOVER;
+	if (agent_budget_spent(agent))
+		return HOLD_BUDGET;
+	return unprotected(cluster) ? lag_hold(agent, choice) : HOLD_NONE;
 }
 
 static uint32_t microseconds(uint64_t from_ns, uint64_t to_ns)
@@ -158,17 +235,11 @@ static uint32_t microseconds(uint64_t from_ns, uint64_t to_ns)
 	return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 }
 
-struct entry survey_assignment(const struct agent *agent)
+static void write_answers(const struct agent *agent, struct decision *decision)
 {
-	const struct cluster *cluster = &agent->cluster;
-	struct entry entry = {
-		.kind = ENTRY_ASSIGN,
-		.base_version = cluster->version,
-		.epoch = agent->survey_epoch,
-	};
-	struct decision *decision = &entry.assign.decision;
-	node_set following = 0;
-
+	/* Those of a survey that is over say nothing about now. */
+	if (agent->survey_epoch <= agent->cluster.epoch)
+		return;
 	for (node_id id = 1; id <= NODES_MAX; id++) {
 		struct candidate candidate;
 		struct survey_answer *answer;
@@ -179,30 +250,128 @@ struct entry survey_assignment(const struct agent *agent)
 		answer = &decision->answers[decision->answer_count++];
 		answer->node = id;
 		answer->db = candidate.db;
+		answer->fault = agent->answers[id].facts.fault;
+		answer->excluded = candidate.excluded;
+		answer->diverged = candidate.match.diverged || candidate.match.clash;
+		answer->priority = candidate.priority;
 		answer->timeline = candidate.position.timeline;
 		answer->flushed = candidate.position.flushed;
 		answer->usable = candidate.match.usable;
-		if (id == agent->verdict.choice)
-			decision->usable = candidate.match.usable;
-		else if (candidate.match.known && !candidate.match.diverged &&
-			 !candidate.match.clash && candidate.db == DB_STANDBY &&
-			 !node_in(cluster->rebuilding, id))
+	}
+}
+
+/* Everything of a decision that does not depend on who is chosen. */
+static struct decision decision_about(const struct agent *agent)
+{
+	const struct operation *operation = cluster_operation(&agent->cluster);
+	struct decision decision = {
+		.epoch = agent->survey_epoch,
+		.cause = agent->cause,
+		.fault = agent->fault,
+		.from = agent->cluster.primary,
+		.at_ms = agent->wall_ms,
+		.before = agent->cluster.record,
+		.seen = agent->seen,
+		.detect_us = microseconds(agent->fault_ns, agent->survey_begin_ns),
+		.survey_us = microseconds(agent->survey_begin_ns, agent->now_ns),
+	};
+
+	if (operation != NULL && operation->state == OPERATION_RUNNING)
+		decision.operation = operation->id;
+	write_answers(agent, &decision);
+	return decision;
+}
+
+/* Who answered, and needs nothing but the new primary's WAL. */
+static node_set followers(const struct agent *agent, node_id choice)
+{
+	wal_lsn end = survey_usable(agent, choice);
+	node_set following = 0;
+
+	for (node_id id = 1; id <= NODES_MAX; id++) {
+		struct candidate candidate;
+
+		if (!node_in(agent->answered, id) || id == choice)
+			continue;
+		candidate = candidate_of(agent, id);
+		if (candidate.match.known && !candidate.match.diverged && !candidate.match.clash &&
+		    candidate.db == DB_STANDBY && candidate.match.usable <= end &&
+		    !node_in(agent->cluster.settings.maintenance, id) &&
+		    !node_in(agent->cluster.rebuilding, id))
 			following |= node_bit(id);
 	}
-	entry.assign.node = agent->verdict.choice;
-	entry.assign.resume = agent->verdict.resume;
-	entry.assign.record.members = following;
-	entry.assign.record.need = agent->config.sync_need;
-	if (entry.assign.resume)
-		entry.assign.record = cluster->record;
-	decision->epoch = entry.epoch;
-	decision->cause = entry.assign.resume ? CAUSE_RESUMED : agent->cause;
-	decision->from = cluster->primary;
-	decision->to = entry.assign.node;
-	decision->at_ms = agent->wall_ms;
-	decision->before = cluster->record;
+	return following;
+}
+
+static struct sync_rule first_record(const struct agent *agent, node_set following)
+{
+	struct sync_rule record = {following, cluster_sync_need(&agent->cluster)};
+
+	if (agent->cluster.settings.mode != MODE_MAX_PROTECTION &&
+	    node_count(following) < record.need)
+		record.need = (uint8_t)node_count(following);
+	if (record.need == 0)
+		record.members = 0;
+	return record;
+}
+
+struct entry survey_assignment(const struct agent *agent, node_id choice, bool forced)
+{
+	const struct cluster *cluster = &agent->cluster;
+	struct entry entry = {
+		.kind = ENTRY_ASSIGN,
+		.base_version = cluster->version,
+		.epoch = agent->survey_epoch,
+	};
+	struct decision *decision = &entry.assign.decision;
+
+	*decision = decision_about(agent);
+	entry.assign.node = choice;
+	entry.assign.resume = agent->verdict.resume && choice == agent->verdict.choice;
+	entry.assign.accept_loss = forced && agent->forced_loss && !entry.assign.resume;
+	entry.assign.record = entry.assign.resume ? cluster->record
+						  : first_record(agent, followers(agent, choice));
+	if (forced)
+		decision->cause = CAUSE_OPERATOR;
+	else if (entry.assign.resume)
+		decision->cause = CAUSE_RESUMED;
+	decision->to = choice;
+	decision->usable = survey_usable(agent, choice);
 	decision->after = entry.assign.record;
-	decision->detect_us = microseconds(agent->fault_ns, agent->survey_begin_ns);
-	decision->survey_us = microseconds(agent->survey_begin_ns, agent->now_ns);
+	decision->loss_accepted = entry.assign.accept_loss;
+	if (choice != cluster->primary && (unprotected(cluster) || decision->loss_accepted)) {
+		uint64_t level_ns = agent->level_ns[choice];
+
+		decision->at_risk = agent_at_risk(agent, decision->usable);
+		decision->at_risk_ms =
+			level_ns == 0 ? UINT32_MAX
+				      : microseconds(level_ns, agent->survey_begin_ns) / 1000;
+	}
+	return entry;
+}
+
+node_set survey_missing(const struct agent *agent)
+{
+	return agent->hold == HOLD_ANSWERS || agent->hold == HOLD_NO_CANDIDATE
+		       ? agent->verdict.missing
+		       : 0;
+}
+
+struct entry survey_held(const struct agent *agent)
+{
+	struct entry entry = {
+		.kind = ENTRY_HELD,
+		.base_version = agent->cluster.version,
+		.epoch = agent->cluster.epoch,
+	};
+
+	entry.held = decision_about(agent);
+	entry.held.epoch = agent->cluster.epoch;
+	entry.held.after = agent->cluster.record;
+	entry.held.hold = agent->hold;
+	entry.held.to = agent->hold == HOLD_PAUSED ? NODE_NONE : agent->verdict.choice;
+	entry.held.missing = survey_missing(agent);
+	if (agent->hold == HOLD_ANSWERS)
+		entry.held.missing_count = (uint8_t)agent->verdict.missing_count;
 	return entry;
 }

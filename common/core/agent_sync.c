@@ -3,32 +3,11 @@
 
 #include "core/agent_internal.h"
 
-static const struct standby_view *standby_of(const struct agent *agent, node_id node)
-{
-	for (unsigned i = 0; i < agent->self.standby_count && i < NODES_MAX; i++)
-		if (agent->self.standbys[i].node == node)
-			return &agent->self.standbys[i];
-	return NULL;
-}
-
-/*
- * It streams, and by its own word it is on the primary's timeline: a position on another one says
- * nothing about the primary's WAL, though PostgreSQL takes the number for what it is.
- */
-static bool streams(const struct agent *agent, node_id node)
-{
-	const struct standby_view *view = standby_of(agent, node);
-	const struct facts *facts = agent_facts(agent, node, agent->config.election_ns);
-
-	return view != NULL && view->streaming && facts != NULL && !facts->needs_rebuild &&
-	       facts->position.timeline == agent->cluster.timeline;
-}
-
 static void flushed_by_node(const struct agent *agent, wal_lsn flushed[NODES_MAX + 1])
 {
 	memset(flushed, 0, (NODES_MAX + 1) * sizeof(flushed[0]));
 	for (node_id id = 1; id <= NODES_MAX; id++) {
-		const struct standby_view *view = standby_of(agent, id);
+		const struct standby_view *view = agent_standby(agent, id);
 
 		if (view != NULL && view->streaming)
 			flushed[id] = view->flushed;
@@ -75,7 +54,7 @@ static node_id rebuilt_node(const struct agent *agent)
 
 		if (node_in(agent->cluster.rebuilding, id) && facts != NULL &&
 		    facts->db == DB_STANDBY && facts->job == JOB_NONE && !facts->needs_rebuild &&
-		    streams(agent, id))
+		    agent_streams(agent, id))
 			return id;
 	}
 	return NODE_NONE;
@@ -86,28 +65,14 @@ static node_id rebuild_node(const struct agent *agent)
 {
 	node_set data = cluster_nodes(&agent->cluster, NODE_DATA);
 
-	if (agent->checkpoint_epoch < agent->cluster.epoch || PLANTED(agent, BUG_CLONE_WHILE_IN_S))
+	if (agent->checkpoint_epoch < agent->cluster.epoch || agent->cluster.settings.paused ||
+	    PLANTED(agent, BUG_CLONE_WHILE_IN_S))
 		return NODE_NONE;
 	for (node_id id = 1; id <= NODES_MAX; id++)
 		if (node_in(data & ~agent->cluster.rebuilding, id) && id != agent->config.self &&
-		    wants_rebuild(agent, id))
+		    !node_in(agent->cluster.settings.maintenance, id) && wants_rebuild(agent, id))
 			return id;
 	return NODE_NONE;
-}
-
-static struct sync_rule sync_target(const struct agent *agent, node_id leaves)
-{
-	node_set data = cluster_nodes(&agent->cluster, NODE_DATA);
-	struct sync_rule target = {.need = agent->config.sync_need};
-
-	data &= ~(agent->cluster.rebuilding | node_bit(agent->config.self));
-	if (leaves != NODE_NONE)
-		data &= ~node_bit(leaves);
-	for (node_id id = 1; id <= NODES_MAX; id++)
-		if (node_in(data, id) &&
-		    (node_in(agent->cluster.record.members, id) || streams(agent, id)))
-			target.members |= node_bit(id);
-	return target;
 }
 
 /*
@@ -117,15 +82,16 @@ static struct sync_rule sync_target(const struct agent *agent, node_id leaves)
 static bool weaken_record(struct agent *agent, struct effects *effects, node_id leaves)
 {
 	struct entry entry = entry_of(agent, ENTRY_RECORD);
-	struct sync_rule target = sync_target(agent, leaves);
+	struct sync_rule target = agent_sync_target(agent, leaves);
 	unsigned streaming = 0;
 
 	for (node_id id = 1; id <= NODES_MAX; id++)
-		if (node_in(target.members, id) && streams(agent, id))
+		if (node_in(target.members, id) && agent_streams(agent, id))
 			streaming++;
 	if (streaming >= target.need)
 		return false;
 	entry.record.record = agent->cluster.record;
+	entry.record.lsn = agent->self.position.flushed;
 	entry.record.record.members &= ~node_bit(leaves);
 	if (entry.record.record.need > 0)
 		entry.record.record.need--;
@@ -149,21 +115,24 @@ static bool rule_certain(struct agent *agent, struct effects *effects)
 		.epoch = agent_token(agent),
 		.promise = agent->cluster.epoch,
 		.rule = agent->self.rule,
+		.keep_rule = true,
 	};
 
 	if (!ordered && configured->known && sync_rule_equal(configured->rule, agent->self.rule))
 		return true;
-	if (ordered)
+	if (ordered) {
 		order.rule = pending->order.rule;
-	else if (configured->known)
+		order.keep_rule = pending->order.keep_rule;
+	} else if (configured->known) {
 		return false; /* done; dbmon reads it back */
+	}
 	(void)agent_give(agent, effects, &order);
 	return false;
 }
 
 static void tend_sync(struct agent *agent, struct effects *effects, node_id leaves)
 {
-	struct sync_rule target = sync_target(agent, leaves);
+	struct sync_rule target = agent_sync_target(agent, leaves);
 	struct entry entry = entry_of(agent, ENTRY_RECORD);
 	struct order order = {
 		.kind = ORDER_DB_CONFIGURE,
@@ -183,13 +152,38 @@ static void tend_sync(struct agent *agent, struct effects *effects, node_id leav
 		step.kind = SYNC_SET_RULE;
 		step.rule = target;
 	}
+	if (PLANTED(agent, BUG_DEGRADE_UNRECORDED) && step.kind == SYNC_COMMIT_RECORD &&
+	    target.need < agent->self.rule.need) {
+		step.kind = SYNC_SET_RULE;
+		step.rule = target;
+	}
 	if (step.kind == SYNC_COMMIT_RECORD) {
 		entry.record.record = step.rule;
+		entry.record.lsn = agent->self.position.flushed;
 		(void)agent_propose(agent, effects, entry);
 	} else if (step.kind == SYNC_SET_RULE) {
 		order.rule = step.rule;
 		(void)agent_give(agent, effects, &order);
 	}
+}
+
+/* With what is known of the tail that will be lost with the node's data. */
+static struct entry rebuild_entry(const struct agent *agent, node_id node)
+{
+	struct entry entry = entry_of(agent, ENTRY_REBUILD);
+	const struct facts *facts = agent_facts(agent, node, agent->config.election_ns);
+	struct lineage_match match;
+
+	entry.rebuild.node = node;
+	if (facts == NULL)
+		return entry;
+	match = lineage_compare(&agent->cluster, &facts->position);
+	if (match.known && match.diverged) {
+		entry.rebuild.timeline = facts->position.timeline;
+		entry.rebuild.fork = match.usable;
+		entry.rebuild.end = facts->position.flushed;
+	}
+	return entry;
 }
 
 void agent_tend(struct agent *agent, struct effects *effects)
@@ -214,8 +208,7 @@ void agent_tend(struct agent *agent, struct effects *effects)
 		return;
 	if (rebuild != NODE_NONE) {
 		if (!node_in(agent->cluster.record.members, rebuild)) {
-			entry = entry_of(agent, ENTRY_REBUILD);
-			entry.rebuild.node = rebuild;
+			entry = rebuild_entry(agent, rebuild);
 			(void)agent_propose(agent, effects, entry);
 			return;
 		}

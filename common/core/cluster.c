@@ -22,6 +22,22 @@ node_set cluster_nodes(const struct cluster *cluster, enum node_kind kind)
 	return set;
 }
 
+const struct operation *cluster_operation(const struct cluster *cluster)
+{
+	const struct operation *last;
+
+	if (cluster->operation_count == 0)
+		return NULL;
+	last = &cluster->operations[cluster->operation_count - 1];
+	return last->state == OPERATION_SCHEDULED || last->state == OPERATION_RUNNING ? last : NULL;
+}
+
+uint8_t cluster_sync_need(const struct cluster *cluster)
+{
+	return settings_sync_need(&cluster->settings,
+				  node_count(cluster_nodes(cluster, NODE_DATA)));
+}
+
 static bool nodes_sane(const struct node nodes[], unsigned total)
 {
 	node_set seen = 0;
@@ -57,7 +73,9 @@ bool cluster_sane(const struct cluster *cluster)
 	if (!nodes_sane(cluster->nodes, cluster->node_total))
 		return false;
 	if (cluster->earlier_count > EARLIER_MAX || cluster->lineage_count > LINEAGE_MAX ||
-	    cluster->decision_count > DECISIONS_MAX)
+	    cluster->decision_count > DECISIONS_MAX || cluster->operation_count > OPERATIONS_MAX)
+		return false;
+	if (!settings_sane(&cluster->settings, node_count(cluster_nodes(cluster, NODE_DATA))))
 		return false;
 	if (cluster->epoch == 0)
 		return cluster->primary == NODE_NONE && !cluster->opened;
@@ -75,10 +93,17 @@ bool cluster_sane(const struct cluster *cluster)
 
 static enum apply_result apply_init(struct cluster *cluster, const struct entry *entry)
 {
+	unsigned data = 0;
+
 	if (cluster->cluster_id != 0)
 		return APPLY_STALE;
 	if (entry->init.cluster_id == 0 || !nodes_sane(entry->init.nodes, entry->init.node_total))
 		return APPLY_INVALID;
+	for (unsigned i = 0; i < entry->init.node_total; i++)
+		data += entry->init.nodes[i].kind == NODE_DATA;
+	if (!settings_sane(&entry->init.settings, data))
+		return APPLY_INVALID;
+	cluster->settings = entry->init.settings;
 	cluster->cluster_id = entry->init.cluster_id;
 	cluster->node_total = entry->init.node_total;
 	memcpy(cluster->nodes, entry->init.nodes, sizeof(cluster->nodes));
@@ -151,6 +176,9 @@ static bool push_earlier(struct cluster *cluster)
 	/* More than there are must flush: nothing was acknowledged, so nothing is owed. */
 	if (!cluster->opened || cluster->record.need > node_count(cluster->record.members))
 		return true;
+	/* Commits that nobody waited for were never promised to anybody. */
+	if (cluster->settings.mode == MODE_MAX_PERFORMANCE && cluster->record.need == 0)
+		return true;
 	if (cluster->earlier_count == EARLIER_MAX && !shrink_earlier(cluster))
 		return false;
 	row = &cluster->earlier[cluster->earlier_count++];
@@ -158,6 +186,41 @@ static bool push_earlier(struct cluster *cluster)
 	row->record = cluster->record;
 	row->primary = cluster->primary;
 	return true;
+}
+
+/*
+ * Nothing is owed of earlier epochs, because nobody waited for their commits or a loss was
+ * accepted: what is left of them is on the new primary, and on nobody else for certain.
+ */
+static void owe_to_primary(struct cluster *cluster, const struct entry *entry)
+{
+	bool free = cluster->record.need == 0 || entry->assign.accept_loss;
+
+	if (cluster->earlier_count != 0 || cluster->lineage_count == 0 || !free ||
+	    entry->assign.record.need == 0)
+		return;
+	cluster->earlier[cluster->earlier_count++] = (struct earlier_record){
+		.epoch = cluster->epoch,
+		.primary = entry->assign.node,
+	};
+}
+
+/* The operation that is under way, as the result of a promotion. */
+static void end_operation(struct cluster *cluster, uint64_t at_ms)
+{
+	struct operation *row;
+
+	if (cluster_operation(cluster) == NULL)
+		return;
+	row = &cluster->operations[cluster->operation_count - 1];
+	if (row->state != OPERATION_RUNNING)
+		return;
+	row->state = OPERATION_FAILED;
+	if (cluster->primary == row->to)
+		row->state = OPERATION_DONE;
+	else if (cluster->primary == row->from)
+		row->state = OPERATION_ROLLED_BACK;
+	row->ended_ms = at_ms;
 }
 
 static enum apply_result apply_assign(struct cluster *cluster, const struct entry *entry)
@@ -170,11 +233,15 @@ static enum apply_result apply_assign(struct cluster *cluster, const struct entr
 	if (entry->assign.resume) {
 		if (node != cluster->primary)
 			return APPLY_INVALID;
+		end_operation(cluster, entry->assign.decision.at_ms);
 	} else {
 		if (!record_sane(cluster, entry->assign.record, node) ||
 		    (entry->assign.record.members & cluster->rebuilding) != 0 ||
-		    !push_earlier(cluster))
+		    (!entry->assign.accept_loss && !push_earlier(cluster)))
 			return APPLY_INVALID;
+		if (entry->assign.accept_loss)
+			cluster->earlier_count = 0;
+		owe_to_primary(cluster, entry);
 		cluster->record = entry->assign.record;
 		cluster->primary = node;
 		cluster->opened = false;
@@ -214,8 +281,15 @@ static enum apply_result apply_opened(struct cluster *cluster, const struct entr
 	cluster->timeline_max = row.timeline;
 	cluster->open_lsn = row.fork;
 	cluster->opened = true;
-	if (cluster->decision_count > 0)
-		cluster->decisions[cluster->decision_count - 1].open_us = entry->opened.open_us;
+	for (unsigned i = cluster->decision_count; i > 0; i--) {
+		struct decision *decision = &cluster->decisions[i - 1];
+
+		if (decision->epoch == cluster->epoch && decision->hold == HOLD_NONE) {
+			decision->open_us = entry->opened.open_us;
+			break;
+		}
+	}
+	end_operation(cluster, entry->opened.at_ms);
 	return APPLIED;
 }
 
@@ -271,6 +345,68 @@ static enum apply_result apply_rebuilt(struct cluster *cluster, const struct ent
 	return APPLIED;
 }
 
+static enum apply_result apply_settings(struct cluster *cluster, const struct entry *entry)
+{
+	const struct settings *now = &cluster->settings;
+	const struct settings *next = &entry->settings;
+
+	if (!settings_sane(next, node_count(cluster_nodes(cluster, NODE_DATA))))
+		return APPLY_INVALID;
+	if (now->pinned &&
+	    (next->mode != now->mode || next->quorum_sync != now->quorum_sync || !next->pinned))
+		return APPLY_INVALID;
+	cluster->settings = *next;
+	return APPLIED;
+}
+
+static bool operation_follows(uint8_t state, uint8_t next)
+{
+	if (state == OPERATION_SCHEDULED)
+		return next == OPERATION_RUNNING || next == OPERATION_CANCELLED ||
+		       next == OPERATION_EXPIRED || next == OPERATION_FAILED;
+	return state == OPERATION_RUNNING &&
+	       (next == OPERATION_ROLLED_BACK || next == OPERATION_CANCELLED ||
+		next == OPERATION_FAILED);
+}
+
+static enum apply_result apply_operation(struct cluster *cluster, const struct entry *entry)
+{
+	const struct operation *active = cluster_operation(cluster);
+	const struct operation *next = &entry->operation;
+	node_set data = cluster_nodes(cluster, NODE_DATA);
+
+	if (next->kind == OPERATION_NONE || next->kind >= OPERATION_KIND_COUNT ||
+	    next->from > NODES_MAX || next->to > NODES_MAX || !node_in(data, next->from) ||
+	    !node_in(data, next->to))
+		return APPLY_INVALID;
+	if (next->id != 0) {
+		if (active == NULL || active->id != next->id || active->kind != next->kind ||
+		    !operation_follows(active->state, next->state))
+			return APPLY_STALE;
+		cluster->operations[cluster->operation_count - 1] = *next;
+		return APPLIED;
+	}
+	if (active != NULL ||
+	    (next->state != OPERATION_SCHEDULED && next->state != OPERATION_RUNNING))
+		return APPLY_INVALID;
+	if (cluster->operation_count == OPERATIONS_MAX) {
+		memmove(&cluster->operations[0], &cluster->operations[1],
+			(OPERATIONS_MAX - 1) * sizeof(cluster->operations[0]));
+		cluster->operation_count--;
+	}
+	cluster->operations[cluster->operation_count] = *next;
+	cluster->operations[cluster->operation_count++].id = cluster->version + 1;
+	return APPLIED;
+}
+
+static enum apply_result apply_held(struct cluster *cluster, const struct entry *entry)
+{
+	if (entry->held.hold == HOLD_NONE || entry->held.hold >= HOLD_COUNT)
+		return APPLY_INVALID;
+	push_decision(cluster, &entry->held);
+	return APPLIED;
+}
+
 static enum apply_result apply(struct cluster *cluster, const struct entry *entry)
 {
 	if (entry->kind == ENTRY_INIT)
@@ -294,6 +430,12 @@ static enum apply_result apply(struct cluster *cluster, const struct entry *entr
 		return apply_rebuild(cluster, entry);
 	case ENTRY_REBUILT:
 		return apply_rebuilt(cluster, entry);
+	case ENTRY_SETTINGS:
+		return apply_settings(cluster, entry);
+	case ENTRY_OPERATION:
+		return apply_operation(cluster, entry);
+	case ENTRY_HELD:
+		return apply_held(cluster, entry);
 	default:
 		return APPLY_INVALID;
 	}

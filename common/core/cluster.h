@@ -8,18 +8,22 @@
 #ifndef MHA_CORE_CLUSTER_H
 #define MHA_CORE_CLUSTER_H
 
+#include "core/settings.h"
 #include "core/types.h"
 
 enum entry_kind {
 	ENTRY_NONE = 0,
-	ENTRY_INIT,    /* cluster id and members; first entry of a log */
-	ENTRY_ASSIGN,  /* a new epoch: who is primary, from which WAL, under which record */
-	ENTRY_OPENED,  /* the primary of the epoch has promoted: its timeline and fork LSN */
-	ENTRY_SETTLE,  /* every commit of earlier epochs is held as the record says */
-	ENTRY_RECORD,  /* a new record of synchronous standbys within the epoch */
-	ENTRY_REBUILD, /* the node is about to lose its data: it counts for nothing */
-	ENTRY_REBUILT, /* its data are good again */
-	ENTRY_FRESH,   /* changes nothing: makes late messages meet a newer log */
+	ENTRY_INIT,      /* cluster id and members; first entry of a log */
+	ENTRY_ASSIGN,    /* a new epoch: who is primary, from which WAL, under which record */
+	ENTRY_OPENED,    /* the primary of the epoch has promoted: its timeline and fork LSN */
+	ENTRY_SETTLE,    /* every commit of earlier epochs is held as the record says */
+	ENTRY_RECORD,    /* a new record of synchronous standbys within the epoch */
+	ENTRY_REBUILD,   /* the node is about to lose its data: it counts for nothing */
+	ENTRY_REBUILT,   /* its data are good again */
+	ENTRY_FRESH,     /* changes nothing: makes late messages meet a newer log */
+	ENTRY_SETTINGS,  /* what operators decided */
+	ENTRY_OPERATION, /* an operation is accepted, begins, or ends without a promotion */
+	ENTRY_HELD,      /* a decision not to promote, and why */
 	ENTRY_KIND_COUNT
 };
 
@@ -33,13 +37,34 @@ enum assign_cause {
 	CAUSE_RESUMED,       /* the same primary goes on after a survey, without a promotion */
 	CAUSE_LEADER_UNABLE, /* the recorded primary could not take or keep the leadership */
 	CAUSE_HANDOVER,      /* the primary's agent was stopped and hands over */
+	CAUSE_SWITCHOVER,    /* an operator's planned switch */
+	CAUSE_AUTO_SWITCH,   /* a planned switch back to a node of higher priority */
+	CAUSE_OPERATOR,      /* an operator's failover */
+	CAUSE_STRAYED,       /* the primary was promoted again behind the agent's back */
 	CAUSE_COUNT
+};
+
+/* Why nobody is promoted. */
+enum hold_reason {
+	HOLD_NONE = 0,
+	HOLD_ANSWERS,       /* answers are missing that may hold acknowledged commits */
+	HOLD_NO_CANDIDATE,  /* who has all the data may not be primary */
+	HOLD_AUTO_FAILOVER, /* it is switched off */
+	HOLD_PAUSED,
+	HOLD_BUDGET,      /* too many changes of primary within an hour */
+	HOLD_LAG,         /* max_performance: more than max_lag would be lost */
+	HOLD_LAG_UNKNOWN, /* max_performance: the lost primary's position was never heard */
+	HOLD_COUNT
 };
 
 /* What one node answered to a survey, as kept in the decision record. */
 struct survey_answer {
 	node_id node;
-	uint8_t db; /* enum db_state */
+	uint8_t db;    /* enum db_state */
+	uint8_t fault; /* enum db_fault */
+	bool excluded; /* it may not be primary, whatever it holds */
+	bool diverged; /* it has WAL beyond `usable` */
+	uint16_t priority;
 	uint32_t timeline;
 	wal_lsn flushed;
 	wal_lsn usable; /* end of the common prefix with the lineage */
@@ -47,9 +72,18 @@ struct survey_answer {
 
 struct decision {
 	uint64_t epoch;
-	uint8_t cause; /* enum assign_cause */
-	node_id from;  /* primary before; NODE_NONE at the bootstrap */
-	node_id to;
+	uint8_t cause;    /* enum assign_cause */
+	uint8_t fault;    /* enum db_fault of the primary before, as it was seen */
+	uint8_t hold;     /* enum hold_reason; HOLD_NONE: `to` was promoted */
+	node_id from;     /* primary before; NODE_NONE at the bootstrap */
+	node_id to;       /* held: who would be chosen, or NODE_NONE */
+	node_set missing; /* held for answers: at least missing_count more of these must come */
+	uint8_t missing_count;
+	bool loss_accepted;      /* by an operator */
+	uint64_t operation;      /* that it carries out; 0: none */
+	wal_lsn seen;            /* the furthest position of the primary before that was heard of */
+	uint64_t at_risk;        /* bytes between `usable` and `seen` that no record protects */
+	uint32_t at_risk_ms;     /* commits of so long a time may be among them */
 	wal_lsn usable;          /* where the chosen node's WAL ends */
 	uint64_t at_ms;          /* wall clock of the proposer, for people only */
 	struct sync_rule before; /* record that the survey had to satisfy */
@@ -76,6 +110,36 @@ struct earlier_record {
 	struct sync_rule record;
 	/* Its primary: with data untouched since, its answer satisfies the record alone. */
 	node_id primary;
+};
+
+enum operation_kind { OPERATION_NONE = 0, OPERATION_SWITCHOVER, OPERATION_KIND_COUNT };
+
+enum operation_state {
+	OPERATION_SCHEDULED = 1, /* its window has not begun */
+	OPERATION_RUNNING,
+	OPERATION_DONE,
+	OPERATION_ROLLED_BACK, /* the primary before is primary again */
+	OPERATION_FAILED,      /* another node than the target is primary */
+	OPERATION_CANCELLED,
+	OPERATION_EXPIRED, /* its window ended before it could begin */
+	OPERATION_STATE_COUNT
+};
+
+/* A planned act, from the moment it is on record until its end. */
+struct operation {
+	uint64_t id;    /* cluster.version that accepted it */
+	uint8_t kind;   /* enum operation_kind */
+	uint8_t state;  /* enum operation_state */
+	bool automatic; /* nobody asked for it: auto_primary_switch */
+	uint8_t reason; /* enum blocker_kind: why it did not succeed */
+	node_id from;
+	node_id to;
+	uint64_t epoch;    /* in which it began */
+	uint64_t asked_ms; /* wall clock */
+	uint64_t start_ms; /* not before; 0: at once */
+	uint64_t end_ms;   /* not begun after; 0: no limit */
+	uint64_t begun_ms;
+	uint64_t ended_ms;
 };
 
 struct cluster {
@@ -106,6 +170,10 @@ struct cluster {
 	struct lineage_row lineage[LINEAGE_MAX];
 	uint8_t decision_count; /* oldest first */
 	struct decision decisions[DECISIONS_MAX];
+
+	struct settings settings;
+	uint8_t operation_count; /* oldest first; at most the newest is not over */
+	struct operation operations[OPERATIONS_MAX];
 };
 
 struct entry {
@@ -117,10 +185,12 @@ struct entry {
 			uint64_t cluster_id;
 			uint8_t node_total;
 			struct node nodes[NODES_MAX];
+			struct settings settings;
 		} init;
 		struct {
 			node_id node;
 			bool resume;
+			bool accept_loss; /* nothing is owed of earlier epochs any more */
 			struct sync_rule record;
 			struct decision decision;
 		} assign;
@@ -130,13 +200,23 @@ struct entry {
 			wal_lsn fork;
 			uint64_t system_id;
 			uint32_t open_us;
+			uint64_t at_ms;
 		} opened;
 		struct {
 			struct sync_rule record;
+			wal_lsn lsn; /* the primary's flush position at the proposal */
 		} record;
 		struct {
 			node_id node;
+			/* REBUILD for a diverged tail: where it left the lineage, and its end. */
+			uint32_t timeline;
+			wal_lsn fork;
+			wal_lsn end;
 		} rebuild; /* REBUILD and REBUILT */
+		struct settings settings;
+		/* SCHEDULED and RUNNING of a new one: id 0; else the row with this id changes. */
+		struct operation operation;
+		struct decision held;
 	};
 };
 
@@ -155,13 +235,25 @@ const struct node *cluster_node(const struct cluster *cluster, node_id id);
 /* All members of `kind`. */
 node_set cluster_nodes(const struct cluster *cluster, enum node_kind kind);
 
+/* The operation that is scheduled or running; NULL: none. */
+const struct operation *cluster_operation(const struct cluster *cluster);
+
+/* k as the settings want it for this many data nodes. */
+uint8_t cluster_sync_need(const struct cluster *cluster);
+
 /* Internal consistency; false means a bug or a damaged snapshot. */
 bool cluster_sane(const struct cluster *cluster);
 
 /* Stable lower-case names for logs, JSON and metrics. Never NULL. */
 const char *entry_kind_name(unsigned kind);
 const char *assign_cause_name(unsigned cause);
+const char *hold_reason_name(unsigned reason);
+const char *operation_kind_name(unsigned kind);
+const char *operation_state_name(unsigned state);
 const char *db_state_name(unsigned db);
 const char *db_job_name(unsigned job);
+const char *db_fault_name(unsigned fault);
+/* What an operator should do about it, as a sentence; "" for FAULT_NONE. */
+const char *db_fault_advice(unsigned fault);
 
 #endif

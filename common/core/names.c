@@ -12,9 +12,12 @@ static const char *name_of(const char *const names[], unsigned count, unsigned v
 const char *entry_kind_name(unsigned kind)
 {
 	static const char *const names[ENTRY_KIND_COUNT] = {
-		[ENTRY_NONE] = "none",       [ENTRY_INIT] = "init",       [ENTRY_ASSIGN] = "assign",
-		[ENTRY_OPENED] = "opened",   [ENTRY_SETTLE] = "settle",   [ENTRY_RECORD] = "record",
-		[ENTRY_REBUILD] = "rebuild", [ENTRY_REBUILT] = "rebuilt", [ENTRY_FRESH] = "fresh",
+		[ENTRY_NONE] = "none",           [ENTRY_INIT] = "init",
+		[ENTRY_ASSIGN] = "assign",       [ENTRY_OPENED] = "opened",
+		[ENTRY_SETTLE] = "settle",       [ENTRY_RECORD] = "record",
+		[ENTRY_REBUILD] = "rebuild",     [ENTRY_REBUILT] = "rebuilt",
+		[ENTRY_FRESH] = "fresh",         [ENTRY_SETTINGS] = "settings",
+		[ENTRY_OPERATION] = "operation", [ENTRY_HELD] = "held",
 	};
 
 	return name_of(names, ENTRY_KIND_COUNT, kind);
@@ -32,6 +35,10 @@ const char *assign_cause_name(unsigned cause)
 		[CAUSE_RESUMED] = "resumed",
 		[CAUSE_LEADER_UNABLE] = "leader_unable",
 		[CAUSE_HANDOVER] = "handover",
+		[CAUSE_SWITCHOVER] = "switchover",
+		[CAUSE_AUTO_SWITCH] = "auto_switch",
+		[CAUSE_OPERATOR] = "operator",
+		[CAUSE_STRAYED] = "promoted_by_hand",
 	};
 
 	return name_of(names, CAUSE_COUNT, cause);
@@ -60,6 +67,77 @@ const char *db_job_name(unsigned job)
 	return name_of(names, JOB_COUNT, job);
 }
 
+const char *db_fault_name(unsigned fault)
+{
+	static const char *const names[FAULT_COUNT] = {
+		[FAULT_NONE] = "none",
+		[FAULT_POSTMASTER_GONE] = "postmaster_gone",
+		[FAULT_POSTMASTER_STOPPED] = "postmaster_stopped",
+		[FAULT_FROZEN] = "database_frozen",
+		[FAULT_NO_NEW_CONNECTIONS] = "no_new_connections",
+		[FAULT_NO_ANSWER] = "no_answer",
+		[FAULT_CONNECTIONS_FULL] = "connections_full",
+		[FAULT_MONITOR_REFUSED] = "monitor_refused",
+		[FAULT_CHECKPOINTER_STOPPED] = "checkpointer_stopped",
+		[FAULT_WALWRITER_STOPPED] = "walwriter_stopped",
+		[FAULT_STARTUP_STOPPED] = "startup_stopped",
+		[FAULT_RECEIVER_STOPPED] = "receiver_stopped",
+		[FAULT_SENDER_STOPPED] = "sender_stopped",
+		[FAULT_PROCESS_STOPPED] = "process_stopped",
+		[FAULT_DISK_STALLED] = "disk_stalled",
+		[FAULT_DISK_ERROR] = "disk_error",
+		[FAULT_DISK_FULL] = "disk_full",
+		[FAULT_CRASH_LOOP] = "crash_loop",
+		[FAULT_WAL_MISSING] = "wal_missing",
+		[FAULT_PROMOTED_BY_HAND] = "promoted_by_hand",
+	};
+
+	return name_of(names, FAULT_COUNT, fault);
+}
+
+const char *db_fault_advice(unsigned fault)
+{
+	static const char *const advice[FAULT_COUNT] = {
+		[FAULT_NONE] = "",
+		[FAULT_POSTMASTER_GONE] =
+			"read the end of the server's log; it is started again by itself",
+		[FAULT_POSTMASTER_STOPPED] =
+			"find out who stopped the postmaster; kill -CONT lets it go on",
+		[FAULT_FROZEN] = "thaw the server's control group, or kill -CONT its processes",
+		[FAULT_NO_NEW_CONNECTIONS] = "look what holds the postmaster up: pg_hba.conf "
+					     "look-ups, the backlog, forks",
+		[FAULT_NO_ANSWER] =
+			"look what holds the server up: the disk, the memory, the processors",
+		[FAULT_CONNECTIONS_FULL] =
+			"end idle sessions, or raise max_connections with a planned restart",
+		[FAULT_MONITOR_REFUSED] =
+			"let the monitor's role log in on the local socket (pg_hba.conf, the role)",
+		[FAULT_CHECKPOINTER_STOPPED] =
+			"kill -CONT the checkpointer before pg_wal fills its disk",
+		[FAULT_WALWRITER_STOPPED] =
+			"kill -CONT the WAL writer; asynchronous commits wait to be flushed",
+		[FAULT_STARTUP_STOPPED] =
+			"kill -CONT the startup process; until then this node cannot take over",
+		[FAULT_RECEIVER_STOPPED] =
+			"kill -CONT the WAL receiver; this node confirms no commit until then",
+		[FAULT_SENDER_STOPPED] =
+			"kill -CONT the WAL sender; its standby confirms no commit until then",
+		[FAULT_PROCESS_STOPPED] = "kill -CONT the process that the detail names",
+		[FAULT_DISK_STALLED] = "look at the disk under the data directory and pg_wal",
+		[FAULT_DISK_ERROR] = "replace the disk under the data directory or pg_wal, then "
+				     "rebuild the node",
+		[FAULT_DISK_FULL] =
+			"free space under the data directory or pg_wal; it goes on by itself then",
+		[FAULT_CRASH_LOOP] =
+			"read the end of the server's log; rebuild the node if need be",
+		[FAULT_WAL_MISSING] = "the node needs a rebuild, or WAL from an archive",
+		[FAULT_PROMOTED_BY_HAND] =
+			"leave promotions to the agent; the node is fenced and rejoins by itself",
+	};
+
+	return fault < FAULT_COUNT && advice[fault] != NULL ? advice[fault] : "";
+}
+
 const char *order_kind_name(unsigned kind)
 {
 	static const char *const names[ORDER_KIND_COUNT] = {
@@ -76,6 +154,7 @@ const char *order_kind_name(unsigned kind)
 		[ORDER_DB_CHECKPOINT] = "checkpoint",
 		[ORDER_FENCE_CLOSE] = "fence_close",
 		[ORDER_FENCE_DROP] = "fence_drop",
+		[ORDER_FENCE_CLIENTS] = "fence_clients",
 	};
 
 	return name_of(names, ORDER_KIND_COUNT, kind);
@@ -95,7 +174,8 @@ const char *leader_phase_name(unsigned phase)
 		[PHASE_STEADY] = "steady",       [PHASE_SURVEY] = "survey",
 		[PHASE_ASSIGN] = "assign",       [PHASE_HANDOVER] = "handover",
 		[PHASE_PROMOTE] = "promote",     [PHASE_OPENING] = "opening",
-		[PHASE_BLOCKED] = "blocked",
+		[PHASE_BLOCKED] = "blocked",     [PHASE_SWITCH] = "switch",
+		[PHASE_HALT] = "halt",           [PHASE_PAUSED] = "paused",
 	};
 
 	return name_of(names, PHASE_COUNT, phase);
@@ -103,11 +183,12 @@ const char *leader_phase_name(unsigned phase)
 
 const char *fence_state_name(unsigned state)
 {
-	static const char *const names[] = {
+	static const char *const names[FENCE_STATE_COUNT] = {
 		[FENCE_NONE] = "none",
 		[FENCE_CLOSED] = "closed",
 		[FENCE_OPEN] = "open",
+		[FENCE_CLIENTS] = "clients",
 	};
 
-	return name_of(names, (unsigned)(sizeof(names) / sizeof(names[0])), state);
+	return name_of(names, FENCE_STATE_COUNT, state);
 }

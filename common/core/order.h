@@ -28,6 +28,13 @@ enum order_kind {
 	/* vip */
 	ORDER_FENCE_CLOSE, /* nobody reaches the database port; the VIP is removed */
 	ORDER_FENCE_DROP,  /* this node is proven to be a standby: no fence is needed */
+	/*
+	 * The fence of a planned switchover: only the other members' addresses reach the database
+	 * port (their replication goes on), the VIP is removed. Lasts until `lease_until_ns`, or
+	 * with 0 until the end of the lease that was granted, then it is closed; given again with
+	 * a later end it is renewed. A grant of the same epoch opens it again: the abort.
+	 */
+	ORDER_FENCE_CLIENTS,
 	ORDER_KIND_COUNT
 };
 
@@ -39,6 +46,8 @@ struct order {
 	uint64_t promise;      /* takes no WAL of epochs before this one */
 	node_id upstream;      /* stream from this member; NODE_NONE: from nobody */
 	struct sync_rule rule; /* what new commits wait for, once this node is a primary */
+	bool keep_rule; /* whatever they wait for stays as it is; `rule` is what it is believed to
+			   be */
 	uint32_t
 		reserve_until; /* timeline numbers up to this one must not be used again; 0: none */
 	uint64_t lease_until_ns;

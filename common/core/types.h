@@ -85,6 +85,36 @@ enum db_state {
 	DB_STATE_COUNT
 };
 
+/*
+ * What is wrong with a database, by its own name. db_state says what the agent acts upon; the
+ * fault says why it is so (DB_DOWN, DB_HUNG, DB_BROKEN), or what is wrong although the database
+ * answers (DB_PRIMARY, DB_STANDBY): then it is named and alarmed, and nobody is failed over for
+ * it. docs/faults.md has how each is detected, and what is done.
+ */
+enum db_fault {
+	FAULT_NONE = 0,
+	FAULT_POSTMASTER_GONE,      /* it ended, and nobody had ordered that */
+	FAULT_POSTMASTER_STOPPED,   /* by a signal: takes no connection, reaps nobody */
+	FAULT_FROZEN,               /* every process of the server is stopped */
+	FAULT_NO_NEW_CONNECTIONS,   /* those that are open are answered */
+	FAULT_NO_ANSWER,            /* neither old nor new connections are answered */
+	FAULT_CONNECTIONS_FULL,     /* max_connections are in use; it answers all the same */
+	FAULT_MONITOR_REFUSED,      /* the server refuses the monitor's role */
+	FAULT_CHECKPOINTER_STOPPED, /* WAL grows, a shutdown hangs */
+	FAULT_WALWRITER_STOPPED,    /* asynchronous commits stay unflushed */
+	FAULT_STARTUP_STOPPED,      /* standby: nothing is replayed, nothing can be promoted */
+	FAULT_RECEIVER_STOPPED,     /* standby: nothing is received nor confirmed */
+	FAULT_SENDER_STOPPED,       /* primary: a standby is sent nothing */
+	FAULT_PROCESS_STOPPED,      /* another process of the server is stopped */
+	FAULT_DISK_STALLED,         /* a flush does not end */
+	FAULT_DISK_ERROR,           /* a write or a flush fails */
+	FAULT_DISK_FULL,            /* no space is left for the database */
+	FAULT_CRASH_LOOP,           /* it ends again and again after it was started */
+	FAULT_WAL_MISSING,          /* standby: the upstream has not the WAL that it needs */
+	FAULT_PROMOTED_BY_HAND,     /* it left recovery without an order */
+	FAULT_COUNT
+};
+
 /* What dbctl is doing to the data directory. */
 enum db_job { JOB_NONE = 0, JOB_INITDB, JOB_REWIND, JOB_CLONE, JOB_COUNT };
 
@@ -105,6 +135,7 @@ struct facts {
 	uint64_t seq;       /* rises with every report of this node's agent */
 	uint8_t db;         /* enum db_state */
 	uint8_t job;        /* enum db_job */
+	uint8_t fault;      /* enum db_fault */
 	uint64_t job_done;  /* bytes */
 	uint64_t job_total; /* bytes; 0 = not known */
 	uint64_t system_id; /* 0 = not known */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -136,9 +137,17 @@ static void on_end(uv_poll_t *poll, int status, int events)
 {
 	struct child *child = poll->data;
 	struct process_end end = {.by_signal = false, .code = -1};
+	siginfo_t info = {.si_pid = 0};
 
 	UNUSED(status);
 	UNUSED(events);
+	/*
+	 * Whom it left behind must not go on writing. As long as it is not reaped (who ends a
+	 * server may have done so), the group's number cannot be anybody else's.
+	 */
+	if (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	    info.si_pid != 0)
+		(void)kill(-child->pid, SIGKILL);
 	if (process_reap(child->pidfd, &end, NULL) == ERR_BUSY)
 		return;
 	/* Whoever it left behind may hold the pipe open: only what is there now is read. */

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "os/process.h"
 
-#define CHILD_LINE_SIZE 512
+#define CHILD_LINE_SIZE 1024
 
 struct child;
 

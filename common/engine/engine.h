@@ -9,6 +9,7 @@
 #ifndef MHA_ENGINE_ENGINE_H
 #define MHA_ENGINE_ENGINE_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -50,6 +51,15 @@ struct engine_view {
 	uint64_t last_flush_us;
 };
 
+/* What the control, which sees the directory and the disk, tells the monitor. */
+struct engine_told {
+	uint8_t directory; /* enum engine_directory */
+	pid_t postmaster;  /* 0: none known */
+	bool ending;       /* it has ended the server, or is about to, by order */
+	uint8_t fault;     /* enum db_fault: of the disk, or why the server ended; FAULT_NONE */
+	const char *fault_text; /* in words; "" for FAULT_NONE. Borrowed for the call */
+};
+
 /* What the control is doing to the data directory. */
 struct engine_work {
 	uint8_t job;       /* enum db_job */
@@ -59,6 +69,9 @@ struct engine_work {
 	uint64_t started_ns;
 	pid_t postmaster; /* 0: none */
 	char text[ENGINE_TEXT_SIZE];
+	bool ending;   /* the server was ended by order, or is being ended */
+	uint8_t fault; /* enum db_fault; FAULT_NONE */
+	char fault_text[ENGINE_TEXT_SIZE];
 };
 
 struct engine_monitor;
@@ -76,8 +89,7 @@ struct engine_monitor_ops {
 	/* No event comes after this. */
 	void (*close)(struct engine_monitor *monitor);
 	/* What the control knows; also a sign to look at once. */
-	void (*tell)(struct engine_monitor *monitor, enum engine_directory directory,
-		     pid_t postmaster);
+	void (*tell)(struct engine_monitor *monitor, const struct engine_told *told);
 	/* Look at once, and every `interval_ms` until `until_ns` (CLOCK_BOOTTIME). */
 	void (*watch)(struct engine_monitor *monitor, uint64_t until_ns, uint64_t interval_ms);
 	/*

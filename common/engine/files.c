@@ -3,12 +3,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <ftw.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static int join(char path[FILES_PATH_SIZE], const char *dir, const char *name, const char *suffix,
@@ -58,6 +60,19 @@ int directory_ensure(const char *path, struct err *why)
 	return 0;
 }
 
+bool directory_is_readable(const char *path)
+{
+	DIR *dir = opendir(path);
+	bool readable;
+
+	if (dir == NULL)
+		return errno == ENOENT || errno == ENOTDIR;
+	errno = 0;
+	readable = readdir(dir) != NULL || errno == 0;
+	closedir(dir);
+	return readable;
+}
+
 bool directory_is_empty(const char *path)
 {
 	DIR *dir = opendir(path);
@@ -66,8 +81,12 @@ bool directory_is_empty(const char *path)
 
 	if (dir == NULL)
 		return errno == ENOENT;
+	errno = 0;
 	while (empty && (entry = readdir(dir)) != NULL)
 		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+	/* A disk that cannot be read is not empty. */
+	if (errno != 0)
+		empty = false;
 	closedir(dir);
 	return empty;
 }
@@ -243,4 +262,32 @@ int tree_remove(const char *path, struct err *why)
 	if (nftw(path, remove_entry, 32, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT)
 		return err_set_errno(why, ERR_IO, errno, "remove %s", path);
 	return 0;
+}
+
+uint64_t tree_size(const char *path)
+{
+	char copy[FILES_PATH_SIZE];
+	char *roots[] = {copy, NULL};
+	uint64_t size = 0;
+	FTSENT *entry;
+	FTS *walk;
+
+	if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy) ||
+	    (walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL)) == NULL)
+		return 0;
+	while ((entry = fts_read(walk)) != NULL) {
+		if (entry->fts_info == FTS_F)
+			size += (uint64_t)entry->fts_statp->st_blocks * 512;
+	}
+	fts_close(walk);
+	return size;
+}
+
+uint64_t disk_free(const char *path)
+{
+	struct statvfs disk;
+
+	if (statvfs(path, &disk) < 0)
+		return UINT64_MAX;
+	return (uint64_t)disk.f_bavail * disk.f_frsize;
 }

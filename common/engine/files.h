@@ -4,6 +4,7 @@
 #define MHA_ENGINE_FILES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -31,9 +32,16 @@ MUST_CHECK int directory_sync(const char *path, struct err *why);
 MUST_CHECK int directory_sync_parent(const char *path, struct err *why);
 /* Create `path` (0700) when it is not there. */
 MUST_CHECK int directory_ensure(const char *path, struct err *why);
+/* False: it is there, but its disk or a right keeps it from being read. */
+bool directory_is_readable(const char *path);
 /* Missing, or without entries. */
 bool directory_is_empty(const char *path);
 /* Remove the whole tree; links are not followed. A path that is not there is fine. */
 MUST_CHECK int tree_remove(const char *path, struct err *why);
+
+/* Bytes on disk of the files below `path`; 0 when it cannot be read. */
+uint64_t tree_size(const char *path);
+/* Bytes that this user may still write into the file system of `path`. UINT64_MAX: not known. */
+uint64_t disk_free(const char *path);
 
 #endif

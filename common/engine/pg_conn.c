@@ -7,6 +7,9 @@
 #include "base/check.h"
 #include "os/clock.h"
 
+/* How soon to try again when nobody more may wait for the server. */
+#define QUEUE_FULL_MS 20
+
 static void advance(struct pg_conn *conn);
 
 static void on_closed(uv_handle_t *handle)
@@ -42,6 +45,9 @@ void pg_conn_close(struct pg_conn *conn)
 	if (conn->timer != NULL)
 		uv_close((uv_handle_t *)conn->timer, on_closed);
 	conn->timer = NULL;
+	if (conn->again != NULL)
+		uv_close((uv_handle_t *)conn->again, on_closed);
+	conn->again = NULL;
 	clear_results(conn);
 	if (conn->conn != NULL)
 		PQfinish(conn->conn);
@@ -139,6 +145,38 @@ static enum pg_answer classify_connect(const char *text)
 	return PG_LOST;
 }
 
+/*
+ * A local socket whose queue is full refuses at once with EAGAIN, which libpq takes for a connect
+ * under way, and so fails when it writes.
+ */
+static bool queue_is_full(const char *text)
+{
+	return strstr(text, "Transport endpoint is not connected") != NULL ||
+	       strstr(text, "Resource temporarily unavailable") != NULL;
+}
+
+static void on_again(uv_timer_t *timer)
+{
+	struct pg_conn *conn = timer->data;
+
+	if (PQresetStart(conn->conn) == 0 || !watch(conn, UV_WRITABLE))
+		conclude(conn, PG_LOST, PQerrorMessage(conn->conn));
+}
+
+/* The same once more, until the deadline. False: out of memory. */
+static bool connect_again(struct pg_conn *conn)
+{
+	unwatch(conn);
+	if (conn->again == NULL) {
+		conn->again = malloc(sizeof(*conn->again));
+		if (conn->again == NULL)
+			return false;
+		CHECK(uv_timer_init(conn->loop, conn->again) == 0);
+		conn->again->data = conn;
+	}
+	return uv_timer_start(conn->again, on_again, QUEUE_FULL_MS, 0) == 0;
+}
+
 static void advance_connect(struct pg_conn *conn)
 {
 	const char *text;
@@ -161,6 +199,8 @@ static void advance_connect(struct pg_conn *conn)
 		return;
 	default:
 		text = PQerrorMessage(conn->conn);
+		if (queue_is_full(text) && connect_again(conn))
+			return;
 		answer = classify_connect(text);
 		conclude(conn, answer, text);
 		return;

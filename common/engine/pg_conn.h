@@ -30,7 +30,8 @@ struct pg_conn {
 	PGconn *conn;
 	uv_poll_t *poll;
 	uv_timer_t *timer;
-	int watched; /* the descriptor that `poll` watches */
+	uv_timer_t *again; /* connecting: the next try, while the queue of the server is full */
+	int watched;       /* the descriptor that `poll` watches */
 	bool connecting;
 	bool ready; /* connected, and no query is under way */
 	bool busy;  /* a query is under way */

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,10 @@
 #define IMMEDIATE_PATIENCE_MS 2000
 /* After so many servers that gave up by themselves the directory counts as broken. */
 #define START_FAILURES_MAX 3
+/* Before a rewind is tried a second time; twice as long before each further one. */
+#define FIRST_PAUSE_MS UINT64_C(1000)
+/* A program that was killed ends at once, unless the kernel holds it at the disk. */
+#define LEFTOVER_MS 5000
 
 static void take_order(struct engine_control *control, const struct order *order);
 
@@ -26,8 +32,11 @@ static void take_order(struct engine_control *control, const struct order *order
 
 void control_changed(struct engine_control *control)
 {
-	if (!control->closing)
-		control->events->working(control->arg, &control->work);
+	if (control->closing)
+		return;
+	end_tell(control);
+	missing_tell(control);
+	control->events->working(control->arg, &control->work);
 }
 
 void control_directory(struct engine_control *control)
@@ -36,7 +45,11 @@ void control_directory(struct engine_control *control)
 	uint8_t seen = DIRECTORY_PRESENT;
 	const char *text = "";
 
-	if (directory_is_empty(paths->data)) {
+	if (!directory_is_readable(paths->data)) {
+		/* The disk's fault, not the data's: nobody clones for that. */
+		seen = control->work.directory;
+		text = "the data directory cannot be read";
+	} else if (directory_is_empty(paths->data)) {
 		seen = DIRECTORY_ABSENT;
 	} else if (file_exists(paths->side, PG_REBUILD_MARKER)) {
 		seen = DIRECTORY_BROKEN;
@@ -50,7 +63,9 @@ void control_directory(struct engine_control *control)
 		text = "the server gave up at every start; see its log";
 	}
 	control->work.directory = seen;
-	snprintf(control->work.text, sizeof(control->work.text), "%s", text);
+	/* Why a rebuild failed is what a person wants to know, as long as it has not come off. */
+	snprintf(control->work.text, sizeof(control->work.text), "%s",
+		 control->trouble[0] != '\0' ? control->trouble : text);
 }
 
 static void report(struct engine_control *control, const struct order *order, uint8_t outcome,
@@ -108,6 +123,8 @@ static void on_postmaster(uv_poll_t *poll, int status, int events)
 	control_directory(control);
 	if (control->job != NULL)
 		start_failed(control->job, &end);
+	else if (control->ending == NULL && !control->work.ending)
+		end_seen(control);
 	control_changed(control);
 }
 
@@ -136,6 +153,8 @@ void control_watch(struct engine_control *control, pid_t pid)
 	control->postmaster_poll->data = control;
 	CHECK(uv_poll_start(control->postmaster_poll, UV_READABLE, on_postmaster) == 0);
 	control->work.postmaster = pid;
+	control->work.ending = false;
+	control->watched_ns = clock_boot_ns();
 }
 
 /* Jobs */
@@ -153,9 +172,11 @@ static void job_free(struct pg_job *job)
 
 	if (control->leaving == job)
 		control->leaving = NULL;
+	free(job->rejoin);
 	free(job);
 	if (control->closing && control->leaving == NULL) {
-		control_free(control);
+		if (!control->removing)
+			control_free(control);
 		return;
 	}
 	next = control->next;
@@ -207,17 +228,24 @@ static void job_finish(struct pg_job *job, int rc, const struct err *why)
 {
 	struct engine_control *control = job->control;
 	const struct order order = job->order;
-	char text[ENGINE_TEXT_SIZE] = "";
+	const uint8_t kind = job->plan->job;
+	char text[ENGINE_TEXT_SIZE];
 
 	CHECK(control->job == job && !job_is_busy(job));
 	control->job = NULL;
 	stop_watching(control);
 	control->work.job = JOB_NONE;
 	control->work.done = control->work.total = 0;
+	snprintf(text, sizeof(text), "%s", job->note);
 	if (rc < 0) {
-		snprintf(text, sizeof(text), "%s: %.200s", job->plan->name, why->text);
+		snprintf(text, sizeof(text), "%s: %.240s", job->plan->name, why->text);
 		rewind_failed(job);
 	}
+	if (rc == 0)
+		missing_forget(control);
+	if (kind != JOB_NONE)
+		snprintf(control->trouble, sizeof(control->trouble), "%s", rc < 0 ? text : "");
+	free(job->rejoin);
 	free(job);
 	control_directory(control);
 	control_watch(control, 0);
@@ -227,6 +255,31 @@ static void job_finish(struct pg_job *job, int rc, const struct err *why)
 		  "order=%s epoch=%" PRIu64 " %s", order_kind_name(order.kind), order.epoch, text);
 	control_changed(control);
 	report(control, &order, rc < 0 ? OUTCOME_FAILED : OUTCOME_DONE, text);
+}
+
+/* Nothing was changed and it may come off the next time: true, and it is begun again later. */
+static bool begin_again(struct pg_job *job, int rc, const struct err *why)
+{
+	const struct conf *conf = job->control->conf;
+	const uint64_t pause_ms = FIRST_PAUSE_MS << (job->tries < 4 ? job->tries : 4);
+
+	if (!job->plan->repeats || job->touched || rc == ERR_REFUSED || rc == ERR_CORRUPT ||
+	    job->tries + 1 >= conf->rejoin_tries)
+		return false;
+	rewind_failed(job);
+	job->marked = job->same_history = false;
+	job->hopeless = NULL;
+	job->read_part = false;
+	job->failed.code = 0;
+	job->tries++;
+	job->step = 0;
+	job->resume_ns = clock_boot_ns() + pause_ms * UINT64_C(1000000);
+	log_event(LOG_WARNING, "rejoin.again", "try %u of %" PRIu64 " in %" PRIu64 " ms: %.300s",
+		  job->tries + 1, conf->rejoin_tries, pause_ms, why->text);
+	snprintf(job->control->work.text, sizeof(job->control->work.text), "%s: %.200s",
+		 job->plan->name, why->text);
+	control_changed(job->control);
+	return true;
 }
 
 void job_continue(struct pg_job *job, int rc, const struct err *why)
@@ -252,6 +305,8 @@ void job_continue(struct pg_job *job, int rc, const struct err *why)
 		child_kill(job->server);
 		return;
 	}
+	if (rc < 0 && begin_again(job, rc, &reason))
+		return;
 	job_finish(job, rc, &reason);
 }
 
@@ -287,9 +342,16 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct engine_control *control = timer->data;
 
-	if (control->job == NULL)
+	struct pg_job *job = control->job;
+
+	if (job == NULL)
 		return;
-	start_look(control->job);
+	if (job->resume_ns != 0 && clock_boot_ns() >= job->resume_ns) {
+		job->resume_ns = 0;
+		job_continue(job, 0, NULL);
+		return;
+	}
+	start_look(job);
 	control_changed(control);
 }
 
@@ -361,6 +423,9 @@ static void end_server(struct engine_control *control, const struct order *order
 		return;
 	}
 	control->ending_order = *order;
+	/* Told before it happens: its end is no fault. */
+	control->work.ending = true;
+	control_changed(control);
 	if (pg_ending_start(&control->ending, control->loop, control->paths.data,
 			    kill ? 0 : control->conf->db_stop_ms,
 			    kill ? KILL_PATIENCE_MS : IMMEDIATE_PATIENCE_MS, on_server_ended,
@@ -441,6 +506,58 @@ static void execute(struct engine_control *control, const struct order *order)
 	take_order(control, order);
 }
 
+/* In a thread. */
+static void on_remove(uv_work_t *work)
+{
+	const struct engine_control *control = work->data;
+	struct err why;
+
+	if (tree_remove(control->paths.trash, &why) < 0)
+		log_event(LOG_WARNING, "database.old", "%s", why.text);
+}
+
+static void on_removed(uv_work_t *work, int status)
+{
+	struct engine_control *control = work->data;
+
+	UNUSED(status);
+	control->removing = false;
+	free(work);
+	if (control->closing && control->leaving == NULL)
+		control_free(control);
+}
+
+/*
+ * What a clone took the place of, and what a clone that was cut off left behind, are needed until
+ * the database streams, or serves. They are renamed first: the next clone uses their names.
+ */
+static void clear_leftovers(struct engine_control *control)
+{
+	const struct pg_paths *paths = &control->paths;
+	const char *const names[] = {paths->clone,
+				     control->conf->rejoin_old == OLD_REMOVE ? paths->old : NULL};
+	bool any = access(paths->trash, F_OK) == 0;
+	uv_work_t *work;
+
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		any |= names[i] != NULL && access(names[i], F_OK) == 0;
+	if (!any || control->removing || control->work.postmaster == 0 ||
+	    !pg_is_in_use(paths->data))
+		return;
+	for (size_t i = 0; i < COUNT_OF(names) && access(paths->trash, F_OK) < 0; i++) {
+		if (names[i] == NULL || rename(names[i], paths->trash) < 0)
+			continue;
+		log_event(LOG_NOTICE, "database.old", "%s is removed: the database streams",
+			  names[i]);
+	}
+	if (access(paths->trash, F_OK) < 0 || (work = calloc(1, sizeof(*work))) == NULL)
+		return;
+	work->data = control;
+	control->removing = uv_queue_work(control->loop, work, on_remove, on_removed) == 0;
+	if (!control->removing)
+		free(work);
+}
+
 static void look(struct engine_control *control)
 {
 	const pid_t before = control->work.postmaster;
@@ -452,13 +569,36 @@ static void look(struct engine_control *control)
 	if (control->job == NULL)
 		control_directory(control);
 	control_watch(control, 0);
+	end_look(control);
+	missing_look(control);
 	if (before != control->work.postmaster || directory != control->work.directory)
 		control_changed(control);
+	if (control->job == NULL && control->leaving == NULL)
+		clear_leftovers(control);
 }
 
 static const struct engine_work *work_of(const struct engine_control *control)
 {
 	return &control->work;
+}
+
+static bool is_ours(uint64_t pid)
+{
+	static const char *const programs[] = {
+		"/pg_basebackup",   "/pg_rewind", "/initdb",   "/pg_waldump",
+		"/pg_verifybackup", "/psql",      "/postgres",
+	};
+	char link[64], program[512];
+	ssize_t got;
+
+	snprintf(link, sizeof(link), "/proc/%" PRIu64 "/exe", pid);
+	got = readlink(link, program, sizeof(program) - 1);
+	program[got > 0 ? got : 0] = '\0';
+	for (size_t i = 0; i < COUNT_OF(programs); i++) {
+		if (strstr(program, programs[i]) != NULL)
+			return true;
+	}
+	return false;
 }
 
 /* A child of an earlier process of this worker still copies or rewinds: it is ended. */
@@ -468,45 +608,24 @@ static void end_leftover(struct engine_control *control)
 	struct err why;
 	uint64_t pid;
 
-	if (file_read(control->paths.side, PG_CHILD_FILE, 64, &text, NULL) == 0) {
-		char link[64], program[512];
-		const size_t length = strcspn(text, "\n");
-		ssize_t got;
-
-		text[length] = '\0';
-		if (text_parse_u64(text, &pid) && pid > 1 && pid <= INT32_MAX) {
-			const int pidfd = process_open((pid_t)pid, NULL);
-
-			/* The pid may be somebody else's by now: only our programs are ended. */
-			snprintf(link, sizeof(link), "/proc/%" PRIu64 "/exe", pid);
-			got = readlink(link, program, sizeof(program) - 1);
-			program[got > 0 ? got : 0] = '\0';
-			if (pidfd >= 0 &&
-			    (strstr(program, "/pg_basebackup") != NULL ||
-			     strstr(program, "/pg_rewind") != NULL ||
-			     strstr(program, "/initdb") != NULL) &&
-			    killpg((pid_t)pid, SIGKILL) == 0)
-				log_event(LOG_NOTICE, "database.leftover", "pid=%" PRIu64 " ended",
-					  pid);
-			if (pidfd >= 0)
-				close(pidfd);
-		}
-		if (file_remove(control->paths.side, PG_CHILD_FILE, &why) < 0)
-			log_event(LOG_WARNING, "database.leftover", "%s", why.text);
-	}
-	free(text);
-}
-
-/* A swap that was cut off between its two renames. */
-static void repair_swap(struct engine_control *control)
-{
-	const struct pg_paths *paths = &control->paths;
-
-	if (!directory_is_empty(paths->data) || directory_is_empty(paths->old))
+	if (file_read(control->paths.side, PG_CHILD_FILE, 64, &text, NULL) < 0 || text == NULL)
 		return;
-	if (rename(paths->old, paths->data) == 0)
-		log_event(LOG_WARNING, "database.swap_repaired",
-			  "the earlier data directory is back in place");
+	text[strcspn(text, "\n")] = '\0';
+	if (text_parse_u64(text, &pid) && pid > 1 && pid <= INT32_MAX) {
+		const int pidfd = process_open((pid_t)pid, NULL);
+		struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+
+		/* The pid may be somebody else's by now: only our programs are ended. */
+		if (pidfd >= 0 && is_ours(pid) && killpg((pid_t)pid, SIGKILL) == 0) {
+			(void)poll(&ended, 1, LEFTOVER_MS);
+			log_event(LOG_NOTICE, "database.leftover", "pid=%" PRIu64 " ended", pid);
+		}
+		if (pidfd >= 0)
+			close(pidfd);
+	}
+	if (file_remove(control->paths.side, PG_CHILD_FILE, &why) < 0)
+		log_event(LOG_WARNING, "database.leftover", "%s", why.text);
+	free(text);
 }
 
 static int control_open(struct engine_control **opened, uv_loop_t *loop, const struct conf *conf,
@@ -537,8 +656,14 @@ static int control_open(struct engine_control **opened, uv_loop_t *loop, const s
 	}
 	CHECK(uv_timer_init(loop, control->tick) == 0);
 	control->tick->data = control;
+	if ((rc = missing_open(control, why)) < 0 || (rc = end_open(control, why)) < 0) {
+		missing_close(control);
+		uv_close((uv_handle_t *)control->tick, on_closed);
+		free(control);
+		return rc;
+	}
 	end_leftover(control);
-	repair_swap(control);
+	clone_repair(&control->paths);
 	control_directory(control);
 	control_watch(control, 0);
 	*opened = control;
@@ -550,16 +675,18 @@ static void control_close(struct engine_control *control)
 	if (control == NULL)
 		return;
 	control->closing = true;
+	end_close(control);
+	missing_close(control);
 	control->next.kind = ORDER_NONE;
 	pg_ending_cancel(control->ending);
 	control->ending = NULL;
 	unwatch(control);
 	stop_watching(control);
 	uv_close((uv_handle_t *)control->tick, on_closed);
-	if (control->job == NULL && control->leaving == NULL)
-		control_free(control);
-	else if (control->job != NULL)
+	if (control->job != NULL)
 		job_cancel(control); /* the last to leave frees it */
+	else if (control->leaving == NULL && !control->removing)
+		control_free(control);
 }
 
 const struct engine_control_ops PG_CONTROL = {

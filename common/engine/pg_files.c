@@ -157,11 +157,19 @@ int pg_files_settings(FILE *to, const struct pg_settings *settings, struct err *
 	put_setting(to, "unix_socket_directories", conf->pg_socket_dir);
 	put_setting(to, "cluster_name", conf->node_name);
 	put_setting(to, "primary_conninfo", conninfo);
+	/*
+	 * Nobody promotes who is configured to follow: where somebody does by hand, no application
+	 * writes to it by mistake before the agent has ended it.
+	 */
+	put_setting(to, "default_transaction_read_only",
+		    settings->upstream != NODE_NONE ? "on" : "off");
 	put_setting(to, "synchronous_standby_names", settings->rule);
 	put_number(to, "mha4rdb.epoch", settings->epoch);
 	put_number(to, "mha4rdb.promise", settings->promise);
 	put_number(to, "mha4rdb.rule_written", settings->rule_written);
 	put_number(to, "mha4rdb.written", settings->written);
+	put_number(to, "mha4rdb.served", settings->served.epoch);
+	put_number(to, "mha4rdb.alone", settings->served.alone);
 	return 0;
 }
 
@@ -275,6 +283,21 @@ bool pg_files_read_rule(const char *settings, char rule[256], uint64_t *rule_wri
 	return find_setting(settings, "synchronous_standby_names", rule, 256) &&
 	       find_setting(settings, "mha4rdb.rule_written", number, sizeof(number)) &&
 	       text_parse_u64(number, rule_written);
+}
+
+struct pg_served pg_files_read_served(const char *settings)
+{
+	struct pg_served served = {.epoch = 0};
+	char number[24];
+	uint64_t alone;
+
+	if (!find_setting(settings, "mha4rdb.served", number, sizeof(number)) ||
+	    !text_parse_u64(number, &served.epoch) ||
+	    !find_setting(settings, "mha4rdb.alone", number, sizeof(number)) ||
+	    !text_parse_u64(number, &alone))
+		return (struct pg_served){.epoch = 0};
+	served.alone = alone != 0;
+	return served;
 }
 
 uint64_t pg_files_read_promise(const char *settings)

@@ -11,6 +11,12 @@
 #include "core/order.h"
 #include "engine/pg_paths.h"
 
+/* How this node was a primary the last time. */
+struct pg_served {
+	uint64_t epoch; /* since when; 0: it never was, or it is not known */
+	bool alone;     /* the server was told, for a time at least, to wait for nobody */
+};
+
 struct pg_settings {
 	const struct conf *conf;
 	const struct pg_paths *paths;
@@ -21,6 +27,8 @@ struct pg_settings {
 	/* Stamps that differ with every write, and with every write that changes the rule. */
 	uint64_t written;
 	uint64_t rule_written;
+	/* For the report about WAL that only this node has; see pg_files_read_served(). */
+	struct pg_served served;
 };
 
 /* mha4rdb.conf. ERR_NOT_FOUND: the upstream is no data node. The stream's errors are the caller's.
@@ -50,6 +58,8 @@ MUST_CHECK int pg_files_conninfo(char text[PG_CONNINFO_SIZE], const struct conf 
  * not say so.
  */
 bool pg_files_read_rule(const char *settings, char rule[256], uint64_t *rule_written);
+/* Zeroes when it does not say. */
+struct pg_served pg_files_read_served(const char *settings);
 /* The epoch before which it takes no WAL; 0 when it does not say. */
 uint64_t pg_files_read_promise(const char *settings);
 

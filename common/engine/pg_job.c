@@ -32,13 +32,13 @@ static void forget_child(struct pg_job *job)
 	(void)unlink(path);
 }
 
+/* It connects before anything else: a failure to do so is the one that surely changed nothing. */
 static void note_rewind(struct pg_job *job, const char *line)
 {
-	/* From here on pg_rewind writes into the target. */
-	if (strstr(line, "need to copy") != NULL)
-		job->touched = true;
-	if (strstr(line, "source and target cluster are on the same timeline") != NULL)
-		job->same_history = true;
+	if (job->last_line[0] == '\0' && strstr(line, "connection to server at") != NULL)
+		job->touched = false;
+	if (job->hopeless == NULL)
+		job->hopeless = rewind_hopeless(line);
 }
 
 static void on_line(void *arg, const char *line)
@@ -47,9 +47,15 @@ static void on_line(void *arg, const char *line)
 	struct engine_control *control = job->control;
 	uint64_t done, total;
 
-	if (job->cancelled)
+	if (job->cancelled || job->refused)
 		return;
+	if (job->take_line != NULL && job->take_line(job, line)) {
+		job->moved_ns = clock_boot_ns();
+		return;
+	}
 	if (pg_parse_progress(line, &done, &total)) {
+		if (job->measures && total > 0)
+			clone_measure(job, total);
 		if (done != control->work.done)
 			job->moved_ns = clock_boot_ns();
 		control->work.done = done;
@@ -59,7 +65,8 @@ static void on_line(void *arg, const char *line)
 	if (line[strspn(line, " ")] == '\0')
 		return;
 	job->moved_ns = clock_boot_ns();
-	note_rewind(job, line);
+	if (job->plan == &PLAN_REWIND)
+		note_rewind(job, line);
 	snprintf(job->last_line, sizeof(job->last_line), "%s", line);
 	log_event(LOG_INFO, "database.output", "job=%s %.300s", job->plan->name, line);
 }
@@ -71,8 +78,16 @@ static void on_ended(void *arg, const struct process_end *end)
 	int rc = 0;
 
 	job->child = NULL;
+	job->take_line = NULL;
+	job->measures = false;
 	forget_child(job);
-	if (end->by_signal)
+	if (job->any_end)
+		rc = 0;
+	else if (job->refused)
+		rc = err_set(&why, ERR_REFUSED, "%.400s", job->last_line);
+	else if (job->hopeless != NULL && !end->by_signal && end->code != 0)
+		rc = err_set(&why, ERR_REFUSED, "%s (%.300s)", job->hopeless, job->last_line);
+	else if (end->by_signal)
 		rc = err_set(&why, ERR_IO, "ended by signal %d: %.200s", end->code, job->last_line);
 	else if (end->code != 0)
 		rc = err_set(&why, ERR_IO, "exit status %d: %.200s", end->code, job->last_line);
@@ -89,6 +104,9 @@ int job_run(struct pg_job *job, const char *const *argv, const char *directory, 
 
 	CHECK(job->child == NULL);
 	job->last_line[0] = '\0';
+	job->take_line = NULL;
+	job->any_end = false;
+	job->patience_ms = 0;
 	job->moved_ns = clock_boot_ns();
 	rc = child_start(&job->child, job->control->loop, &spec, &CHILD_EVENTS, job, why);
 	if (rc < 0)
@@ -113,8 +131,29 @@ static void on_server_ended(void *arg, int rc, const struct err *why)
 int job_end_server(struct pg_job *job, const char *data_dir, struct err *why)
 {
 	const struct conf *conf = job->control->conf;
+
+	/* Told before it happens: its end is no fault. */
+	if (!job->control->work.ending && job->control->work.postmaster != 0 &&
+	    strcmp(data_dir, job->control->paths.data) == 0) {
+		job->control->work.ending = true;
+		control_changed(job->control);
+	}
+
 	const int rc = pg_ending_start(&job->ending, job->control->loop, data_dir, conf->db_stop_ms,
 				       2000, on_server_ended, job, why);
 
 	return rc < 0 ? rc : STEP_WAIT;
+}
+
+int job_end_data(struct pg_job *job, struct err *why)
+{
+	return job_end_server(job, job->control->paths.data, why);
+}
+
+/* The directory is a new one: what its predecessor did does not count. */
+int job_fresh(struct pg_job *job, struct err *why)
+{
+	UNUSED(why);
+	job->control->start_failures = 0;
+	return 0;
 }

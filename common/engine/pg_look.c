@@ -124,7 +124,7 @@ int pg_look_parse(struct pg_look *look, PGresult *const results[], unsigned coun
 	int rc;
 
 	memset(look, 0, sizeof(*look));
-	if (count != 3)
+	if (count != 3 && count != 4)
 		return err_set(why, ERR_CORRUPT, "the look has %u results", count);
 	if ((rc = parse_main(look, results[0], why)) < 0 ||
 	    (rc = parse_senders(look, results[1], why)) < 0)
@@ -132,6 +132,13 @@ int pg_look_parse(struct pg_look *look, PGresult *const results[], unsigned coun
 	if (PQntuples(results[2]) != 1 ||
 	    !cell_lsn(results[2], 0, 0, look->recovery ? &look->replayed : &look->flushed))
 		return err_set(why, ERR_CORRUPT, "the end of the WAL is none");
+	if (count == 4) {
+		uint64_t waiting;
+
+		if (PQntuples(results[3]) != 1 || !cell_number(results[3], 0, 0, &waiting))
+			return err_set(why, ERR_CORRUPT, "the number of locks is none");
+		look->locked = waiting > 0;
+	}
 	return 0;
 }
 
@@ -145,61 +152,4 @@ int pg_look_identify(struct pg_look *look, const PGresult *result, struct err *w
 		return err_set(why, ERR_CORRUPT, "IDENTIFY_SYSTEM has an unexpected answer");
 	look->timeline = (uint32_t)timeline;
 	return 0;
-}
-
-static uint8_t state_without_process(const struct pg_signs *signs, const char **detail)
-{
-	switch (signs->directory) {
-	case DIRECTORY_ABSENT:
-		*detail = "there is no data directory";
-		return DB_ABSENT;
-	case DIRECTORY_BROKEN:
-		*detail = "the data directory must not be started; a rebuild is needed";
-		return DB_BROKEN;
-	case DIRECTORY_PRESENT:
-		*detail = "no server process";
-		return DB_DOWN;
-	default:
-		break;
-	}
-	if (signs->process_seen) {
-		*detail = "the server process ended";
-		return DB_DOWN;
-	}
-	*detail = "dbctl has not said yet what the data directory is";
-	return DB_UNKNOWN;
-}
-
-uint8_t pg_state(const struct pg_signs *signs, const char **detail)
-{
-	if (!signs->process && !signs->looked)
-		return state_without_process(signs, detail);
-	if (signs->new_hung) {
-		*detail = "a new connection gets no answer";
-		return DB_HUNG;
-	}
-	if (signs->old_hung) {
-		*detail = "an open connection gets no answer";
-		return DB_HUNG;
-	}
-	if (signs->flush_hung) {
-		*detail = "a commit is not flushed: the disk does not answer";
-		return DB_HUNG;
-	}
-	if (signs->looked) {
-		*detail = signs->recovery ? "in recovery" : "accepts writes";
-		return signs->recovery ? DB_STANDBY : DB_PRIMARY;
-	}
-	if (signs->denied) {
-		*detail = "the server refuses the monitor's role";
-		return DB_UNKNOWN;
-	}
-	if (signs->starting) {
-		*detail = "the server does not accept connections yet";
-		return DB_STARTING;
-	}
-	/* Nothing is said of a server before it has answered once: this process may be the new one.
-	 */
-	*detail = "the server has not answered yet";
-	return DB_UNKNOWN;
 }

@@ -42,6 +42,7 @@ struct pg_look {
 	unsigned sender_count;
 	struct pg_sender senders[PG_SENDERS_MAX]; /* members first */
 	bool senders_cut;                         /* there were more */
+	bool locked; /* somebody waits for a lock on a system catalog; see PG_LOOK_LOCKS */
 	/* From IDENTIFY_SYSTEM, asked after the above. */
 	uint64_t system_id;
 	uint32_t timeline; /* 0: not known */
@@ -73,27 +74,19 @@ struct pg_look {
 	" SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"                      \
 	" ELSE pg_current_wal_flush_lsn() END"
 
-/* The three results of PG_LOOK_QUERY. ERR_CORRUPT names what is not as expected. */
+/*
+ * Appended to PG_LOOK_QUERY while a new connection waits: a session that holds a system catalog
+ * keeps new ones from beginning, here and, by way of the WAL, on every standby.
+ */
+#define PG_LOOK_LOCKS                                                                              \
+	"; SELECT count(*) FROM pg_catalog.pg_locks WHERE NOT granted AND locktype = 'relation'"   \
+	" AND relation < 16384"
+
+/* The three results of PG_LOOK_QUERY, and that of PG_LOOK_LOCKS if there is one. ERR_CORRUPT names
+ * what is not as expected. */
 MUST_CHECK int pg_look_parse(struct pg_look *look, PGresult *const results[], unsigned count,
 			     struct err *why);
 /* The result of IDENTIFY_SYSTEM. */
 MUST_CHECK int pg_look_identify(struct pg_look *look, const PGresult *result, struct err *why);
-
-/* What is known of the server's processes and answers, for the choice of enum db_state. */
-struct pg_signs {
-	uint8_t directory; /* enum engine_directory */
-	bool process;      /* the postmaster is alive */
-	bool process_seen; /* there was one */
-	bool looked;       /* the last look was answered */
-	bool starting;     /* it refuses connections, and so is not ready, but not hung either */
-	bool recovery;
-	bool new_hung;   /* a new connection got no answer in time */
-	bool old_hung;   /* a query on an old one got none, and no new one did since */
-	bool flush_hung; /* a commit was not flushed in time */
-	bool denied;     /* it answers, but refuses the monitor's role */
-};
-
-/* enum db_state; `detail` is static. */
-uint8_t pg_state(const struct pg_signs *signs, const char **detail);
 
 #endif

@@ -68,6 +68,7 @@ static void forget_server(struct engine_monitor *monitor)
 	pg_conn_close(&monitor->fresh);
 	pg_conn_close(&monitor->flush);
 	pg_conn_close(&monitor->work);
+	pg_knock_end(&monitor->knock);
 	monitor->prepared = monitor->looking = monitor->look_soon = false;
 	monitor->history_timeline = 0;
 	monitor->exhausted_once = monitor->primary_seen = monitor->at_rest = false;
@@ -77,9 +78,8 @@ static void forget_server(struct engine_monitor *monitor)
 	monitor->flush_at_ns = 0;
 	monitor->settle_ns = 0;
 	monitor->fresh_timeouts = monitor->look_failures = 0;
-	monitor->signs.looked = monitor->signs.recovery = false;
-	monitor->signs.starting = monitor->signs.denied = false;
-	monitor->signs.new_hung = monitor->signs.old_hung = monitor->signs.flush_hung = false;
+	monitor->look_ok_begun_ns = 0;
+	signs_forget(monitor);
 }
 
 static void server_ended(struct engine_monitor *monitor)
@@ -124,6 +124,7 @@ static void watch_process(struct engine_monitor *monitor, pid_t pid)
 	monitor->pid_poll->data = monitor;
 	CHECK(uv_poll_start(monitor->pid_poll, UV_READABLE, on_process) == 0);
 	monitor->signs.process = monitor->signs.process_seen = true;
+	monitor->signs.by_order = false;
 	monitor->view.postmaster = pid;
 }
 
@@ -232,6 +233,11 @@ static void look_complete(struct engine_monitor *monitor)
 	*look = monitor->pending;
 	judge_rest(monitor, &before);
 	monitor->looking = false;
+	monitor->look_ok_begun_ns = monitor->look_begun_ns;
+	monitor->signs.locked = look->locked;
+	if (monitor->signs.looked && monitor->signs.recovery && !look->recovery &&
+	    !monitor->promote_called && monitor->order.kind != ORDER_DB_PROMOTE)
+		monitor->signs.by_hand = true;
 	monitor->signs.looked = true;
 	monitor->signs.recovery = look->recovery;
 	monitor->signs.old_hung = monitor->signs.denied = monitor->signs.starting = false;
@@ -356,10 +362,17 @@ static void on_look(void *arg, enum pg_answer answer, PGresult *const results[],
 
 static void send_look(struct engine_monitor *monitor)
 {
-	monitor->look_begun_ns = clock_boot_ns();
+	const uint64_t now = clock_boot_ns();
+	const uint64_t timeout_ms = monitor->conf->monitor_timeout_ms;
+	/* A new connection that takes long already: should it fail, it is known why. */
+	const bool waits = monitor->signs.new_hung ||
+			   (monitor->fresh.connecting &&
+			    now - monitor->fresh.begun_ns > timeout_ms * NS_PER_MS / 4);
+
+	monitor->look_begun_ns = now;
 	monitor->spread_at_start = monitor->written_spread;
-	pg_conn_query(&monitor->main, PG_LOOK_QUERY, monitor->conf->monitor_timeout_ms, on_look,
-		      monitor);
+	pg_conn_query(&monitor->main, waits ? PG_LOOK_QUERY PG_LOOK_LOCKS : PG_LOOK_QUERY,
+		      timeout_ms, on_look, monitor);
 }
 
 static void on_prepared(void *arg, enum pg_answer answer, PGresult *const results[], unsigned count,
@@ -446,6 +459,26 @@ static void next_look(struct engine_monitor *monitor)
 
 /* New connections */
 
+static void on_knocked(void *arg)
+{
+	struct engine_monitor *monitor = arg;
+
+	if (monitor->written_spread == monitor->written_knocked)
+		return;
+	monitor->written_spread = monitor->written_knocked;
+	monitor_look(monitor);
+}
+
+/* No session can begin, but a reload may have been spread all the same: a survey waits for it. */
+static void knock(struct engine_monitor *monitor)
+{
+	if (monitor->written_spread == monitor->written_seen || monitor->knock.fd >= 0)
+		return;
+	monitor->written_knocked = monitor->written_seen;
+	pg_knock_begin(&monitor->knock, monitor->conf->pg_socket_dir,
+		       conf_self(monitor->conf)->postgres_port, on_knocked, monitor);
+}
+
 static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[], unsigned count,
 		     const char *text)
 {
@@ -464,9 +497,16 @@ static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[]
 		signs->new_hung =
 			signs->process &&
 			monitor->fresh_timeouts >= (signs->starting ? STARTING_PATIENCE : 1U);
+		/* Not one that was answered just before everything stopped. */
+		signs->old_answers = monitor->look_ok_begun_ns >
+				     begun + monitor->conf->monitor_timeout_ms * NS_PER_MS / 2;
+		signs_refresh(monitor);
+		pg_knock_end(&monitor->knock);
+		knock(monitor);
 	} else {
 		monitor->fresh_timeouts = 0;
 		signs->new_hung = false;
+		signs->full = answer == PG_FULL;
 	}
 	if (answer == PG_OK) {
 		monitor->fresh_ok_begun_ns = begun;
@@ -552,6 +592,7 @@ static void on_fresh_timer(uv_timer_t *timer)
 	if (monitor->signs.process || monitor->signs.looked)
 		begin_fresh(monitor);
 	probe_flush(monitor);
+	signs_refresh(monitor);
 	/* A look may wait long for its answer; what is known is told all the same. */
 	monitor_view(monitor, false);
 	uv_timer_set_repeat(timer, monitor->conf->monitor_interval_ms);
@@ -569,13 +610,15 @@ static void on_socket(uv_fs_event_t *event, const char *name, int events, int st
 		monitor_look(monitor);
 }
 
-static void tell(struct engine_monitor *monitor, enum engine_directory directory, pid_t postmaster)
+static void tell(struct engine_monitor *monitor, const struct engine_told *told)
 {
-	monitor->signs.directory = (uint8_t)directory;
+	const bool news = signs_told(monitor, told);
+
+	monitor->signs.directory = told->directory;
 	if (monitor->pidfd < 0)
-		watch_process(monitor, postmaster);
+		watch_process(monitor, told->postmaster);
 	monitor_look(monitor);
-	monitor_view(monitor, false);
+	monitor_view(monitor, news);
 }
 
 static void watch(struct engine_monitor *monitor, uint64_t until_ns, uint64_t interval_ms)
@@ -646,6 +689,7 @@ static int monitor_open(struct engine_monitor **opened, uv_loop_t *loop, const s
 	conns[4] = &monitor->work;
 	for (size_t i = 0; i < COUNT_OF(conns); i++)
 		pg_conn_init(conns[i], loop);
+	pg_knock_init(&monitor->knock, loop);
 	monitor->look_timer = new_timer(monitor);
 	monitor->fresh_timer = new_timer(monitor);
 	if (monitor->look_timer == NULL || monitor->fresh_timer == NULL) {

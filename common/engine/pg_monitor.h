@@ -4,7 +4,10 @@
 
 #include "engine/engine.h"
 #include "engine/pg_conn.h"
+#include "engine/pg_knock.h"
 #include "engine/pg_look.h"
+#include "engine/pg_stopped.h"
+#include "engine/pg_verdict.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 /*
@@ -24,6 +27,7 @@ struct pg_rule_proof {
 	uint64_t begun_ns;
 	unsigned proven_count;
 	int proven[PG_SENDERS_MAX]; /* senders that use it */
+	uint64_t barrier_for;       /* the rule that the checkpoint under way was asked for */
 };
 
 struct engine_monitor {
@@ -37,6 +41,8 @@ struct engine_monitor {
 	struct pg_conn fresh; /* the new one: opened and closed at every interval */
 	struct pg_conn flush; /* primary: commits that must be flushed */
 	struct pg_conn work;  /* CHECKPOINT */
+	struct pg_knock knock;
+	uint64_t written_knocked; /* what had been seen when the knock began */
 
 	uv_timer_t *look_timer;
 	uv_timer_t *fresh_timer;
@@ -45,6 +51,12 @@ struct engine_monitor {
 	uv_poll_t *pid_poll;
 
 	struct pg_signs signs;
+	struct pg_stopped stopped; /* of the last look at the processes */
+	uint64_t stopped_ns;       /* since when the postmaster is seen stopped; 0: it is not */
+	uint64_t stopped_look_ns;  /* when the processes were last looked at */
+	uint64_t told_ns;          /* since when dbctl tells this fault */
+	char told_text[ENGINE_TEXT_SIZE];
+	bool promote_called;     /* of this server, by order */
 	unsigned fresh_timeouts; /* in a row */
 	unsigned look_failures;  /* in a row, of an answering server */
 	bool prepared;           /* `main` knows its statements */
@@ -53,6 +65,7 @@ struct engine_monitor {
 	struct pg_look look;     /* the last complete one */
 	struct pg_look pending;  /* the one under way */
 	uint64_t look_begun_ns;
+	uint64_t look_ok_begun_ns; /* when the last look that came to its end began */
 	uint64_t spread_at_start;
 	uint32_t history_timeline; /* whose history `branches` is; 0: none */
 	struct wal_position history;
@@ -87,6 +100,14 @@ struct engine_monitor {
 void monitor_look(struct engine_monitor *monitor);
 void monitor_open_conn(struct engine_monitor *monitor, struct pg_conn *conn, uint64_t timeout_ms,
 		       pg_done done);
+
+/* pg_monitor_signs.c */
+/* Look at the server's processes, and at how long what was seen or told has lasted. */
+void signs_refresh(struct engine_monitor *monitor);
+/* What dbctl tells, the directory and the postmaster apart. True: it is news. */
+bool signs_told(struct engine_monitor *monitor, const struct engine_told *told);
+/* The server is another one now. */
+void signs_forget(struct engine_monitor *monitor);
 
 /* pg_monitor_view.c */
 /* Put together and tell what is known now. */

@@ -113,7 +113,7 @@ static void promote(struct engine_monitor *monitor)
 		finish(monitor, OUTCOME_REFUSED, "the lease has ended");
 		return;
 	}
-	monitor->promoting = true;
+	monitor->promoting = monitor->promote_called = true;
 	WAITS(monitor, "the server has not left recovery");
 	pg_conn_query(&monitor->main, "SELECT pg_promote(false)", monitor->conf->monitor_timeout_ms,
 		      on_promoted, monitor);

@@ -60,8 +60,10 @@ static void on_barrier(void *arg, enum pg_answer answer, PGresult *const results
 	UNUSED(results);
 	UNUSED(count);
 	monitor->rule.barrier = false;
+	/* One that was asked for before the present names were spread proves nothing about them. */
 	if (answer == PG_OK)
-		monitor->rule.barrier_done = true;
+		monitor->rule.barrier_done =
+			monitor->rule.barrier_for == monitor->rule.rule_written;
 	else
 		log_event(LOG_WARNING, "dbmon.barrier", "%.200s", text);
 	monitor_look(monitor);
@@ -87,19 +89,22 @@ static bool checkpointer_agrees(struct engine_monitor *monitor)
 		return true;
 	if (!rule->barrier && !monitor->work.busy && !monitor->work.connecting) {
 		rule->barrier = true;
+		rule->barrier_for = rule->rule_written;
 		monitor_open_conn(monitor, &monitor->work, monitor->conf->monitor_timeout_ms,
 				  on_barrier_conn);
 	}
 	return false;
 }
 
+/* Names that were '' at any time since waiting was last proven to be on; who knows nothing, says
+ * so. */
 static void begin_proof(struct pg_rule_proof *rule, const struct pg_look *look)
 {
-	const bool was_empty = rule->rule_written != 0 && rule->was_empty;
-
 	*rule = (struct pg_rule_proof){
 		.rule_written = look->rule_written,
-		.was_empty = was_empty,
+		.was_empty = rule->rule_written == 0 || rule->was_empty,
+		.barrier = rule->barrier,
+		.barrier_for = rule->barrier_for,
 		.begun_ns = clock_boot_ns(),
 	};
 }
@@ -120,6 +125,8 @@ void rule_looked(struct engine_monitor *monitor)
 	}
 	if (rule->begun_ns == 0 || look->rule_written != rule->rule_written)
 		begin_proof(rule, look);
+	if (look->names[0] == '\0')
+		rule->was_empty = true;
 	if (rule->in_force || monitor->spread_at_start != look->written)
 		return;
 	if (rule->mark == 0)

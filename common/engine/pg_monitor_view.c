@@ -75,14 +75,34 @@ static void view_primary(const struct engine_monitor *monitor, struct facts *fac
 	}
 }
 
+/* Why, in words: who is stopped, what the disk said. */
+static void make_detail(struct engine_monitor *monitor, const struct pg_verdict *verdict)
+{
+	char *text = monitor->view.detail;
+	const size_t size = sizeof(monitor->view.detail);
+
+	if (verdict->fault == FAULT_NONE)
+		snprintf(text, size, "%s", verdict->detail);
+	else if (verdict->fault == monitor->signs.stopped)
+		snprintf(text, size, "%s; pid %d: %s", verdict->detail, (int)monitor->stopped.pid,
+			 db_fault_name(verdict->fault));
+	else if (verdict->fault == monitor->signs.told)
+		snprintf(text, size, "%s; %.180s", verdict->detail, monitor->told_text);
+	else
+		snprintf(text, size, "%s; %s", verdict->detail, db_fault_name(verdict->fault));
+}
+
 static void make_facts(struct engine_monitor *monitor, struct facts *facts)
 {
 	const struct pg_look *look = &monitor->look;
-	const char *detail;
+	struct pg_verdict verdict;
 
 	memset(facts, 0, sizeof(*facts));
-	facts->db = pg_state(&monitor->signs, &detail);
-	snprintf(monitor->view.detail, sizeof(monitor->view.detail), "%s", detail);
+	pg_judge(&monitor->signs, &verdict);
+	make_detail(monitor, &verdict);
+	facts->db = verdict.db;
+	facts->fault = verdict.fault;
+	facts->excluded = verdict.db == DB_STANDBY && pg_fault_excludes(verdict.fault);
 	if (facts->db != DB_STANDBY && facts->db != DB_PRIMARY)
 		return;
 	facts->promise = look->promise;
@@ -127,7 +147,8 @@ static bool same_standbys(const struct facts *a, const struct facts *b)
 /* In what the monitor fills in. */
 static bool same_facts(const struct facts *a, const struct facts *b)
 {
-	return a->db == b->db && a->system_id == b->system_id && a->receiving == b->receiving &&
+	return a->db == b->db && a->fault == b->fault && a->excluded == b->excluded &&
+	       a->system_id == b->system_id && a->receiving == b->receiving &&
 	       a->upstream == b->upstream && a->promise == b->promise &&
 	       a->config_epoch == b->config_epoch && a->rule.members == b->rule.members &&
 	       a->rule.need == b->rule.need && a->rule_since == b->rule_since &&
@@ -155,6 +176,11 @@ void monitor_view(struct engine_monitor *monitor, bool always)
 	if (facts.db != monitor->view.facts.db)
 		log_event(LOG_NOTICE, "dbmon.state", "db=%s was=%s %s", db_state_name(facts.db),
 			  db_state_name(monitor->view.facts.db), monitor->view.detail);
+	if (facts.fault != monitor->view.facts.fault)
+		log_event(facts.fault != FAULT_NONE ? LOG_WARNING : LOG_NOTICE, "dbmon.fault",
+			  "fault=%s was=%s db=%s %s", db_fault_name(facts.fault),
+			  db_fault_name(monitor->view.facts.fault), db_state_name(facts.db),
+			  monitor->view.detail);
 	monitor->view.facts = facts;
 	monitor->viewed_ns = now;
 	monitor->events->viewed(monitor->arg, &monitor->view);

@@ -82,16 +82,15 @@ int pg_parse_rule(const char *text, struct sync_rule *rule, struct err *why)
 	return 0;
 }
 
-void pg_format_rule(struct sync_rule rule, bool closed, char text[PG_RULE_SIZE])
+void pg_format_rule(struct sync_rule rule, char text[PG_RULE_SIZE])
 {
 	int used;
 
 	text[0] = '\0';
-	if (rule.need == 0 && !closed)
+	if (rule.need == 0)
 		return;
-	if (rule.need == 0 || rule.members == 0) {
-		used = snprintf(text, PG_RULE_SIZE, "ANY %u (%s)", rule.need == 0 ? 1 : rule.need,
-				PG_NOBODY);
+	if (rule.members == 0) {
+		used = snprintf(text, PG_RULE_SIZE, "ANY %u (%s)", rule.need, PG_NOBODY);
 		CHECK(used > 0 && used < PG_RULE_SIZE);
 		return;
 	}

@@ -21,10 +21,10 @@ MUST_CHECK int pg_parse_rule(const char *text, struct sync_rule *rule, struct er
 
 #define PG_RULE_SIZE 256
 /*
- * Write `rule`. An empty set with need > 0 becomes a rule that nobody can satisfy; so does
- * need = 0 when `closed`. Otherwise need = 0 is '': commits wait for nobody.
+ * Write `rule`. An empty set with need > 0 becomes a rule that nobody can satisfy; need = 0 is '':
+ * commits wait for nobody, whoever the members are.
  */
-void pg_format_rule(struct sync_rule rule, bool closed, char text[PG_RULE_SIZE]);
+void pg_format_rule(struct sync_rule rule, char text[PG_RULE_SIZE]);
 
 /* "mha_n<id>" -> id; NODE_NONE for anything else. */
 node_id pg_parse_member(const char *application_name);

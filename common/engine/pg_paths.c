@@ -19,6 +19,7 @@ int pg_paths_make(struct pg_paths *paths, const char *data_dir, struct err *why)
 		{paths->initdb, ".initdb"},
 		{paths->clone, ".clone"},
 		{paths->old, ".old"},
+		{paths->trash, ".trash"},
 	};
 	size_t length = strlen(data_dir);
 

@@ -208,3 +208,22 @@ uint64_t pg_processes_progress(const char *data_dir)
 	free(found);
 	return progress;
 }
+
+bool pg_is_in_use(const char *data_dir)
+{
+	struct pg_processes *found = malloc(sizeof(*found));
+	bool used = false;
+
+	if (found == NULL)
+		return false;
+	pg_processes_find(found, data_dir);
+	for (unsigned i = 0; i < found->count && !used; i++) {
+		char title[512];
+
+		used = read_line(found->pids[i], "cmdline", title, sizeof(title)) &&
+		       (strstr(title, " walreceiver streaming ") != NULL ||
+			strstr(title, " walwriter") != NULL);
+	}
+	free(found);
+	return used;
+}

@@ -38,6 +38,9 @@ bool pg_was_shut_down(const char *data_dir);
  */
 uint64_t pg_processes_progress(const char *data_dir);
 
+/* The server streams from its upstream, or it is a primary in production. */
+bool pg_is_in_use(const char *data_dir);
+
 struct pg_ending;
 
 typedef void (*pg_ending_done)(void *arg, int rc, const struct err *why);

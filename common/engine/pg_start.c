@@ -169,41 +169,6 @@ static int wait_ready(struct pg_job *job, struct err *why)
 	return job_wait_ready(job, control->paths.data, why);
 }
 
-/* In a thread: what a clone took the place of is not needed once the clone has been started. */
-static void on_remove(uv_work_t *work)
-{
-	struct err why;
-
-	if (tree_remove(work->data, &why) < 0)
-		log_event(LOG_WARNING, "database.old", "%s", why.text);
-}
-
-static void on_removed(uv_work_t *work, int status)
-{
-	UNUSED(status);
-	free(work->data);
-	free(work);
-}
-
-static void remove_old(struct engine_control *control)
-{
-	uv_work_t *work;
-	char *path;
-
-	if (access(control->paths.old, F_OK) < 0)
-		return;
-	work = calloc(1, sizeof(*work));
-	path = strdup(control->paths.old);
-	if (work == NULL || path == NULL) {
-		free(work);
-		free(path);
-		return; /* the next start tries again */
-	}
-	work->data = path;
-	if (uv_queue_work(control->loop, work, on_remove, on_removed) < 0)
-		on_removed(work, 0);
-}
-
 /*
  * A standby that cannot read its last checkpoint, or lacks WAL to be consistent, waits for ever
  * for somebody to send it. It is ended, and counts as one that gave up.
@@ -229,11 +194,13 @@ void start_look(struct pg_job *job)
 	struct engine_control *control = job->control;
 	const uint64_t patience_ns = control->conf->db_start_ms * UINT64_C(1000000);
 	const uint64_t now = clock_boot_ns();
+	const uint64_t child_ns = job->patience_ms > 0 ? job->patience_ms * UINT64_C(1000000)
+						       : CHILD_PATIENCE * patience_ns;
 	uint64_t progress;
 
-	if (job->child != NULL && now - job->moved_ns > CHILD_PATIENCE * patience_ns) {
+	if (job->child != NULL && now - job->moved_ns > child_ns) {
 		snprintf(job->last_line, sizeof(job->last_line), "no progress for %" PRIu64 " ms",
-			 CHILD_PATIENCE * control->conf->db_start_ms);
+			 child_ns / UINT64_C(1000000));
 		job->moved_ns = now;
 		child_kill(job->child);
 	}
@@ -253,8 +220,7 @@ void start_look(struct pg_job *job)
 		give_up(job);
 }
 
-/* The end of a text file: what does not fit into `size` is left out at its front. */
-static void read_tail(const char *path, char *text, size_t size)
+void log_read_tail(const char *path, char *text, size_t size)
 {
 	const int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat stat;
@@ -270,8 +236,7 @@ static void read_tail(const char *path, char *text, size_t size)
 	close(fd);
 }
 
-/* The newest file in the log directory. False: there is none. */
-static bool newest_log(const char *dir_path, char path[2 * FILES_PATH_SIZE])
+bool log_newest(const char *dir_path, char path[2 * FILES_PATH_SIZE])
 {
 	DIR *dir = opendir(dir_path);
 	const struct dirent *entry;
@@ -338,10 +303,10 @@ static void last_words(const struct engine_control *control, char reason[CHILD_L
 
 	snprintf(reason, CHILD_LINE_SIZE, "see its log in %s", control->paths.log_dir);
 	snprintf(path, sizeof(path), "%s/%s", control->paths.side, PG_START_LOG);
-	read_tail(path, log, sizeof(log));
-	if (find_reason(log, reason) || !newest_log(control->paths.log_dir, path))
+	log_read_tail(path, log, sizeof(log));
+	if (find_reason(log, reason) || !log_newest(control->paths.log_dir, path))
 		return;
-	read_tail(path, log, sizeof(log));
+	log_read_tail(path, log, sizeof(log));
 	if (!find_reason(log, reason))
 		snprintf(reason, CHILD_LINE_SIZE, "see %.300s", path);
 }
@@ -396,6 +361,7 @@ void start_explain(struct pg_job *job)
 		return;
 	}
 	/* Only a server that gave up over its data proves something about them. */
+	pg_disk_said(job->control->disk, words);
 	if (!job->end.by_signal && job->end.code > 0 && is_damage(words))
 		job->control->start_failures++;
 	err_set(&job->failed, ERR_GONE, "the server ended with %s %d: %.300s",
@@ -421,12 +387,13 @@ static int proven(struct pg_job *job, struct err *why)
 {
 	UNUSED(why);
 	job->control->start_failures = 0;
-	remove_old(job->control);
+	job->control->trouble[0] = '\0';
 	return 0;
 }
 
 static const job_step START_STEPS[] = {
-	check_directory, end_orphans, write_files, reload, spawn_server, wait_ready, proven, NULL,
+	end_wait,     check_directory, end_orphans, write_files, reload,
+	spawn_server, wait_ready,      proven,      NULL,
 };
 
 static const job_step CONFIGURE_STEPS[] = {check_directory, write_files, reload, NULL};

@@ -144,22 +144,36 @@ int strip_auto_conf(const char *data_dir, struct err *why)
 }
 
 /*
- * What commits wait for. It is never '' as long as the configuration has others to wait for:
- *  - on a standby it is inert, but the checkpointer switches waiting as such on and off when it
- *    reads the configuration, which may be late while it writes a checkpoint; a promotion in
- *    between would acknowledge commits that nobody else has;
- *  - on a primary '' releases every waiter at once: an order without a rule leaves what is there.
+ * What commits wait for. '' releases every waiter at once, so an order without an opinion says that
+ * it has none, and leaves what is there; one that waits for nobody means it, and the record was
+ * weakened before it was given.
  */
-static void choose_rule(const struct engine_control *control, const char *data_dir,
-			const struct order *order, const char *earlier, char rule[PG_RULE_SIZE])
+static void choose_rule(const struct order *order, const char *earlier, char rule[PG_RULE_SIZE])
 {
-	const bool alone = conf_sync_need(control->conf) == 0;
-
-	if (order->rule.need == 0 && !alone && earlier[0] != '\0' &&
-	    !file_exists(data_dir, PG_STANDBY_SIGNAL))
+	if (order->keep_rule && earlier[0] != '\0')
 		snprintf(rule, PG_RULE_SIZE, "%s", earlier);
 	else
-		pg_format_rule(order->rule, !alone, rule);
+		pg_format_rule(order->rule, rule);
+}
+
+/*
+ * A new reign begins with the configuration for a promotion; it ends with the next one, so that
+ * what is written over a standby's configuration in between is not forgotten. "Alone" is never
+ * taken back before: a report rather says "may have been" than "was not".
+ */
+static struct pg_served reign(const char *data_dir, const struct order *order,
+			      struct pg_served served, const char *rule)
+{
+	const bool configures = order->kind == ORDER_DB_CONFIGURE && order->upstream == NODE_NONE;
+	const bool standby = file_exists(data_dir, PG_STANDBY_SIGNAL);
+
+	if (configures && standby && order->reserve_until > 0)
+		served = (struct pg_served){.epoch = order->promise};
+	else if (configures && !standby && served.epoch == 0)
+		served.epoch = order->promise;
+	if (rule[0] == '\0')
+		served.alone = true;
+	return served;
 }
 
 static int write_settings(const struct engine_control *control, const char *data_dir,
@@ -183,6 +197,8 @@ static int write_settings(const struct engine_control *control, const char *data
 	    !pg_files_read_rule(text, earlier, &settings.rule_written))
 		earlier[0] = '\0';
 	promised = text == NULL ? 0 : pg_files_read_promise(text);
+	if (text != NULL)
+		settings.served = pg_files_read_served(text);
 	free(text);
 	/* Who gave the order may have forgotten the promise over a restart; the file has not. */
 	if (promised > settings.promise && order->upstream != NODE_NONE)
@@ -192,8 +208,9 @@ static int write_settings(const struct engine_control *control, const char *data
 			       promised, settings.promise);
 	if (promised > settings.promise)
 		settings.promise = promised;
-	choose_rule(control, data_dir, order, earlier, rule);
+	choose_rule(order, earlier, rule);
 	settings.rule = rule;
+	settings.served = reign(data_dir, order, settings.served, rule);
 	if (earlier[0] == '\0' || strcmp(earlier, rule) != 0)
 		settings.rule_written = settings.written;
 	if ((rc = writing_open(&writing, why)) < 0)

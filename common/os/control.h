@@ -16,6 +16,9 @@ enum control_kind {
 	/* worker -> master */
 	CONTROL_READY, /* start() succeeded */
 	CONTROL_ALIVE, /* the loop turns; every CONTROL_ALIVE_MS */
+	/* the sandbox ends it: `flag` is the number of the system call that it tried (os/seccomp.h)
+	 */
+	CONTROL_REFUSED,
 };
 
 #define CONTROL_ALIVE_MS 1000

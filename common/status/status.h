@@ -18,9 +18,10 @@
 
 #include "base/err.h"
 #include "core/agent.h"
+#include "status/margins.h"
 
 #define STATUS_MAGIC   UINT64_C(0x6d68613472646200)
-#define STATUS_VERSION 1
+#define STATUS_VERSION 2
 #define STATUS_TEXT    256
 #define STATUS_WORKERS 8
 
@@ -82,8 +83,16 @@ struct status_consensus {
 	uint64_t lease_term;     /* term under which it was earned */
 	uint8_t phase;           /* enum leader_phase */
 	char why[STATUS_TEXT];
+	uint8_t hold;         /* enum hold_reason: why this leader promotes nobody */
 	node_set waiting_for; /* PHASE_BLOCKED: whose answers are missed */
 	uint8_t waiting_count;
+	/* Since when the record promises less than the mode wants; 0: it does not, or not known. */
+	uint64_t degraded_lsn;
+	uint64_t degraded_ms; /* wall clock */
+	/* What this agent saw committed since the host was started. */
+	uint64_t failovers[CAUSE_COUNT];
+	uint64_t holds;
+	uint64_t operations[OPERATION_STATE_COUNT]; /* by the state that they came to */
 	uint64_t elections; /* leaderships won by this node */
 	uint64_t commit_count;
 	uint64_t commit_us_total;
@@ -127,6 +136,7 @@ struct status_vip {
 	uint64_t expiries; /* leases that ran out while open */
 	uint64_t last_renew_us;
 	char last_error[STATUS_TEXT];
+	struct status_margins margins; /* since this process started */
 };
 
 struct status_gateway {

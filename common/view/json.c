@@ -80,7 +80,7 @@ static json_t *member_to_json(const Mha__Client__Member *member)
 						  : json_null());
 	return json_pack(
 		"{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, "
-		"s:b, s:b, s:o, s:i}",
+		"s:b, s:b, s:o, s:i, s:o, s:o, s:b}",
 		"id", (int)member->id, "name", json_text(member->name), "kind",
 		json_text(member->kind), "address", json_text(member->address), "port",
 		member->postgres_port ? json_integer(member->postgres_port) : json_null(), "role",
@@ -91,7 +91,9 @@ static json_t *member_to_json(const Mha__Client__Member *member)
 		json_known(member->replay_lag_bytes), "age_ms", json_known(member->age_ms), "heard",
 		member->heard, "in_record", member->in_record, "sync", json_text(member->sync),
 		"streaming", member->streaming, "rebuilding", member->rebuilding, "job", job,
-		"priority", (int)member->priority);
+		"priority", (int)member->priority, "fault", json_text(member->fault),
+		"fault_advice", json_text(member->fault_advice), "maintenance",
+		member->maintenance);
 }
 
 static json_t *names_to_json(char *const *names, size_t count)
@@ -100,6 +102,48 @@ static json_t *names_to_json(char *const *names, size_t count)
 
 	for (size_t i = 0; list != NULL && i < count; i++)
 		json_array_append_new(list, json_text(names[i]));
+	return list;
+}
+
+static json_t *settings_to_json(const Mha__Client__Settings *settings)
+{
+	if (settings == NULL)
+		return json_null();
+	return json_pack(
+		"{s:o, s:b, s:o, s:i, s:b, s:b, s:b, s:o, s:i, s:I, s:I, s:I, s:I}", "mode",
+		json_text(settings->mode), "pinned", settings->pinned, "quorum_sync",
+		settings->quorum_sync ? json_integer(settings->quorum_sync)
+				      : json_string("majority"),
+		"sync_need", (int)settings->sync_need, "auto_failover", settings->auto_failover,
+		"auto_primary_switch", settings->auto_primary_switch, "paused", settings->paused,
+		"pause_until", json_time(settings->pause_until_ms), "failover_budget",
+		(int)settings->failover_budget, "max_lag_bytes",
+		(json_int_t)settings->max_lag_bytes, "max_lag_ms", (json_int_t)settings->max_lag_ms,
+		"degrade_after_ms", (json_int_t)settings->degrade_ms, "switch_back_after_ms",
+		(json_int_t)settings->switch_back_ms);
+}
+
+json_t *operation_to_json(const Mha__Client__Operation *operation)
+{
+	return json_pack(
+		"{s:I, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"id", (json_int_t)operation->id, "kind", json_text(operation->kind), "state",
+		json_text(operation->state), "phase", json_text(operation->phase), "automatic",
+		operation->automatic, "reason", json_text(operation->reason), "reason_text",
+		json_text(operation->reason_text), "from", json_text(operation->from), "to",
+		json_text(operation->to), "epoch", (json_int_t)operation->epoch, "asked_at",
+		json_time(operation->asked_ms), "not_before", json_time(operation->start_ms),
+		"not_after", json_time(operation->end_ms), "begun_at",
+		json_time(operation->begun_ms), "ended_at", json_time(operation->ended_ms),
+		"age_ms", json_known(operation->age_ms));
+}
+
+static json_t *operations_to_json(Mha__Client__Operation *const *operations, size_t count)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list != NULL && i < count; i++)
+		json_array_append_new(list, operation_to_json(operations[i]));
 	return list;
 }
 
@@ -113,7 +157,7 @@ json_t *status_to_json(const Mha__Client__Status *status)
 	snprintf(system_id, sizeof(system_id), "%llu", (unsigned long long)status->system_id);
 	return json_pack(
 		"{s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:b, s:o, s:o, s:o, "
-		"s:i, s:o, s:o, s:o, s:o}",
+		"s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o}",
 		"cluster", json_text(status->cluster), "node", json_text(status->node), "version",
 		json_text(status->version), "epoch", (json_int_t)status->epoch, "term",
 		(json_int_t)status->term, "timeline",
@@ -128,10 +172,15 @@ json_t *status_to_json(const Mha__Client__Status *status)
 		(int)status->waiting_count, "system_id",
 		status->system_id ? json_string(system_id) : json_null(), "age_ms",
 		json_known(status->age_ms), "source",
-		json_text(status->from_segment ? "segment" : "agent"), "members", members);
+		json_text(status->from_segment ? "segment" : "agent"), "members", members, "ha",
+		json_text(status->ha), "settings", settings_to_json(status->settings), "operations",
+		operations_to_json(status->operations, status->n_operations), "degraded",
+		status->degraded, "degraded_since_lsn", json_lsn(status->degraded_lsn),
+		"degraded_since", json_time(status->degraded_ms), "hold", json_text(status->hold),
+		"hold_text", json_text(status->hold_text), "advice", json_text(status->advice));
 }
 
-static json_t *decision_to_json(const Mha__Client__Decision *decision)
+static json_t *answers_to_json(const Mha__Client__Decision *decision)
 {
 	json_t *answers = json_array();
 
@@ -140,15 +189,22 @@ static json_t *decision_to_json(const Mha__Client__Decision *decision)
 
 		json_array_append_new(
 			answers,
-			json_pack("{s:o, s:o, s:o, s:o, s:o}", "node", json_text(answer->node),
-				  "db", json_text(answer->db), "timeline",
+			json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:i}", "node",
+				  json_text(answer->node), "db", json_text(answer->db), "timeline",
 				  answer->timeline ? json_integer(answer->timeline) : json_null(),
 				  "flushed", json_lsn(answer->flushed), "usable",
-				  json_lsn(answer->usable)));
+				  json_lsn(answer->usable), "fault", json_text(answer->fault),
+				  "excluded", answer->excluded, "diverged", answer->diverged,
+				  "priority", (int)answer->priority));
 	}
+	return answers;
+}
+
+static json_t *decision_to_json(const Mha__Client__Decision *decision)
+{
 	return json_pack(
 		"{s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:o, s:i}, "
-		"s:{s:o, s:i}, s:o}",
+		"s:{s:o, s:i}, s:o, s:o, s:o, s:o, s:i, s:b, s:o, s:o, s:o, s:I, s:o}",
 		"epoch", (json_int_t)decision->epoch, "cause", json_text(decision->cause), "from",
 		json_text(decision->from), "to", json_text(decision->to), "at",
 		json_time(decision->at_ms), "usable", json_lsn(decision->usable), "detect_us",
@@ -160,7 +216,15 @@ static json_t *decision_to_json(const Mha__Client__Decision *decision)
 		names_to_json(decision->before, decision->n_before), "need",
 		(int)decision->before_need, "record_after", "members",
 		names_to_json(decision->after, decision->n_after), "need",
-		(int)decision->after_need, "answers", answers);
+		(int)decision->after_need, "answers", answers_to_json(decision), "fault",
+		json_text(decision->fault), "hold", json_text(decision->hold), "missing",
+		names_to_json(decision->missing, decision->n_missing), "missing_count",
+		(int)decision->missing_count, "loss_accepted", decision->loss_accepted, "operation",
+		decision->operation ? json_integer((json_int_t)decision->operation) : json_null(),
+		"seen", json_lsn(decision->seen), "at_risk_bytes",
+		decision->at_risk_known ? json_integer((json_int_t)decision->at_risk) : json_null(),
+		"at_risk_ms", (json_int_t)decision->at_risk_ms, "sentences",
+		names_to_json(decision->sentences, decision->n_sentences));
 }
 
 json_t *history_to_json(const Mha__Client__History *history)
@@ -169,7 +233,8 @@ json_t *history_to_json(const Mha__Client__History *history)
 
 	for (size_t i = 0; list != NULL && i < history->n_decisions; i++)
 		json_array_append_new(list, decision_to_json(history->decisions[i]));
-	return json_pack("{s:o}", "decisions", list);
+	return json_pack("{s:o, s:o}", "decisions", list, "operations",
+			 operations_to_json(history->operations, history->n_operations));
 }
 
 static json_t *event_to_json(const Mha__Client__Event *event)
@@ -191,4 +256,27 @@ json_t *events_to_json(const Mha__Client__Events *events)
 	for (size_t i = 0; list != NULL && i < events->n_events; i++)
 		json_array_append_new(list, event_to_json(events->events[i]));
 	return json_pack("{s:b, s:o}", "gap", events->gap, "events", list);
+}
+
+static json_t *blocker_to_json(const Mha__Client__Blocker *blocker)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "name", json_text(blocker->name),
+			 "node", json_text(blocker->node), "text", json_text(blocker->text),
+			 "detail", json_text(blocker->detail), "remedy", json_text(blocker->remedy),
+			 "value", (json_int_t)blocker->value, "limit", (json_int_t)blocker->limit);
+}
+
+json_t *call_reply_to_json(const Mha__Client__CallReply *reply)
+{
+	json_t *blockers = json_array();
+
+	for (size_t i = 0; blockers != NULL && i < reply->n_blockers; i++)
+		json_array_append_new(blockers, blocker_to_json(reply->blockers[i]));
+	return json_pack(
+		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "code", json_text(reply->code), "operation",
+		reply->operation ? json_integer((json_int_t)reply->operation) : json_null(), "node",
+		json_text(reply->node), "epoch",
+		reply->epoch ? json_integer((json_int_t)reply->epoch) : json_null(), "loss_bytes",
+		reply->loss_known ? json_integer((json_int_t)reply->loss_bytes) : json_null(),
+		"leader", json_text(reply->leader), "blockers", blockers);
 }

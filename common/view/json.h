@@ -27,4 +27,7 @@ json_t *json_time(uint64_t wall_ms);
 /* The text of `value`, which is released; NULL when memory ran out. free() it. */
 char *json_print(json_t *value, size_t flags);
 
+json_t *operation_to_json(const Mha__Client__Operation *operation);
+json_t *call_reply_to_json(const Mha__Client__CallReply *reply);
+
 #endif

@@ -77,6 +77,71 @@ static void member_to_message(const struct view *view, const struct view_member 
 	to->job_done = from->job_done;
 	to->job_total = from->job_total;
 	to->priority = from->priority;
+	to->maintenance = from->maintenance;
+	to->fault = borrow(from->fault != FAULT_NONE ? db_fault_name(from->fault) : "");
+	to->fault_advice = borrow(db_fault_advice(from->fault));
+}
+
+static void settings_to_message(const struct view *view, Mha__Client__Settings *out)
+{
+	const struct settings *settings = view->settings;
+
+	mha__client__settings__init(out);
+	out->mode = borrow(view->mode);
+	out->pinned = settings->pinned;
+	out->quorum_sync = settings->quorum_sync;
+	out->auto_failover = settings->auto_failover;
+	out->auto_primary_switch = settings->auto_primary_switch;
+	out->paused = settings->paused;
+	out->pause_until_ms = settings->pause_until_ms;
+	out->failover_budget = settings->failover_budget;
+	out->max_lag_bytes = settings->max_lag_bytes;
+	out->max_lag_ms = settings->max_lag_ms;
+	out->degrade_ms = settings->degrade_ms;
+	out->switch_back_ms = settings->switch_back_ms;
+	out->sync_need = view_sync_need(view);
+}
+
+static int64_t operation_age_ms(const struct view *view, const struct operation *operation)
+{
+	uint64_t end = operation->ended_ms ? operation->ended_ms : view->from->wall_ms;
+
+	return end > operation->asked_ms ? (int64_t)(end - operation->asked_ms) : 0;
+}
+
+static void operation_to_message(const struct view *view, const struct operation *from,
+				 Mha__Client__Operation *to)
+{
+	mha__client__operation__init(to);
+	to->id = from->id;
+	to->kind = borrow(operation_kind_name(from->kind));
+	to->state = borrow(operation_state_name(from->state));
+	to->phase = borrow(from == view->operation ? view->operation_phase : "");
+	to->automatic = from->automatic;
+	to->reason = borrow(from->reason != BLOCK_NONE ? blocker_name(from->reason) : "");
+	to->reason_text = borrow(from->reason != BLOCK_NONE ? blocker_text(from->reason) : "");
+	to->from = borrow(from->from ? view_name(view, from->from) : "");
+	to->to = borrow(from->to ? view_name(view, from->to) : "");
+	to->epoch = from->epoch;
+	to->asked_ms = from->asked_ms;
+	to->start_ms = from->start_ms;
+	to->end_ms = from->end_ms;
+	to->begun_ms = from->begun_ms;
+	to->ended_ms = from->ended_ms;
+	to->age_ms = operation_age_ms(view, from);
+}
+
+static size_t operations_to_message(const struct view *view, Mha__Client__Operation *rows,
+				    Mha__Client__Operation **list)
+{
+	const struct cluster *cluster = &view->from->consensus.cluster;
+	size_t count = 0;
+
+	for (; count < cluster->operation_count && count < OPERATIONS_MAX; count++) {
+		operation_to_message(view, &cluster->operations[count], &rows[count]);
+		list[count] = &rows[count];
+	}
+	return count;
 }
 
 /* Names of the members of `set`; returns how many. */
@@ -122,6 +187,19 @@ void status_to_message(const struct view *view, struct status_message *out)
 		status->n_waiting_for = names_of(view, consensus->waiting_for, out->waiting_for);
 		status->waiting_count = consensus->waiting_count;
 	}
+	if (view->settings != NULL) {
+		settings_to_message(view, &out->settings);
+		status->settings = &out->settings;
+	}
+	status->ha = borrow(view->ha);
+	status->degraded = view->degraded;
+	status->degraded_lsn = view->degraded_lsn;
+	status->degraded_ms = view->degraded_ms;
+	status->hold = borrow(view->hold != HOLD_NONE ? hold_reason_name(view->hold) : "");
+	status->hold_text = borrow(view->hold_text);
+	status->advice = borrow(view->advice);
+	status->operations = out->operation_list;
+	status->n_operations = operations_to_message(view, out->operations, out->operation_list);
 	status->members = out->member_list;
 	status->n_members = view->member_count;
 	for (unsigned i = 0; i < view->member_count; i++) {
@@ -139,11 +217,36 @@ static const struct lineage_row *lineage_of(const struct cluster *cluster, uint6
 	return NULL;
 }
 
+static void decision_why(const struct view *view, const struct decision *from,
+			 struct decision_message *out)
+{
+	Mha__Client__Decision *to = &out->decision;
+
+	to->fault = borrow(from->fault != FAULT_NONE ? db_fault_name(from->fault) : "");
+	to->hold = borrow(from->hold != HOLD_NONE ? hold_reason_name(from->hold) : "");
+	to->missing = out->missing;
+	to->n_missing = names_of(view, from->missing, out->missing);
+	to->missing_count = from->missing_count;
+	to->loss_accepted = from->loss_accepted;
+	to->operation = from->operation;
+	to->seen = from->seen;
+	to->at_risk_known = from->at_risk != LOSS_NOT_BOUNDED;
+	to->at_risk = to->at_risk_known ? from->at_risk : 0;
+	to->at_risk_ms = from->at_risk_ms;
+	explain_decision(view, from, &out->explanation);
+	to->sentences = out->sentences;
+	to->n_sentences = out->explanation.count;
+	for (unsigned i = 0; i < out->explanation.count; i++)
+		out->sentences[i] = out->explanation.sentences[i];
+}
+
 static void decision_to_message(const struct view *view, const struct decision *from,
 				struct decision_message *out)
 {
 	Mha__Client__Decision *to = &out->decision;
-	const struct lineage_row *row = lineage_of(&view->from->consensus.cluster, from->epoch);
+	const struct lineage_row *row =
+		from->hold == HOLD_NONE ? lineage_of(&view->from->consensus.cluster, from->epoch)
+					: NULL;
 
 	mha__client__decision__init(to);
 	to->epoch = from->epoch;
@@ -164,6 +267,7 @@ static void decision_to_message(const struct view *view, const struct decision *
 	to->after = out->after;
 	to->n_after = names_of(view, from->after.members, out->after);
 	to->after_need = from->after.need;
+	decision_why(view, from, out);
 	to->answers = out->answer_list;
 	for (unsigned i = 0; i < from->answer_count && i < NODES_MAX; i++) {
 		const struct survey_answer *answer = &from->answers[i];
@@ -176,6 +280,11 @@ static void decision_to_message(const struct view *view, const struct decision *
 		put->timeline = answer->timeline;
 		put->flushed = answer->flushed;
 		put->usable = answer->usable;
+		put->fault =
+			borrow(answer->fault != FAULT_NONE ? db_fault_name(answer->fault) : "");
+		put->excluded = answer->excluded;
+		put->diverged = answer->diverged;
+		put->priority = answer->priority;
 		out->answer_list[i] = put;
 		to->n_answers++;
 	}
@@ -191,5 +300,39 @@ void history_to_message(const struct view *view, struct history_message *out)
 		decision_to_message(view, &cluster->decisions[i], &out->decisions[i]);
 		out->decision_list[i] = &out->decisions[i].decision;
 		out->history.n_decisions++;
+	}
+	out->history.operations = out->operation_list;
+	out->history.n_operations =
+		operations_to_message(view, out->operations, out->operation_list);
+}
+
+void call_reply_to_message(const struct view *view, const struct call_result *result,
+			   struct call_reply_message *out)
+{
+	Mha__Client__CallReply *to = &out->reply;
+
+	mha__client__call_reply__init(to);
+	to->code = borrow(call_code_name(result->code));
+	to->operation = result->operation;
+	to->node = borrow(result->node ? view_name(view, result->node) : "");
+	to->epoch = result->epoch;
+	to->loss_known = result->loss_bytes != LOSS_NOT_BOUNDED;
+	to->loss_bytes = to->loss_known ? result->loss_bytes : 0;
+	to->leader = borrow(result->leader ? view_name(view, result->leader) : "");
+	to->blockers = out->blocker_list;
+	for (unsigned i = 0; i < result->blocker_count && i < BLOCKERS_MAX; i++) {
+		const struct blocker *from = &result->blockers[i];
+		Mha__Client__Blocker *put = &out->blockers[i];
+
+		mha__client__blocker__init(put);
+		put->name = borrow(blocker_name(from->kind));
+		put->text = borrow(blocker_text(from->kind));
+		put->remedy = borrow(blocker_remedy(from->kind));
+		put->node = borrow(from->node ? view_name(view, from->node) : "");
+		put->value = from->value;
+		put->limit = from->limit;
+		put->detail = borrow(explain_blocker(from, out->details[i]));
+		out->blocker_list[i] = put;
+		to->n_blockers++;
 	}
 }

@@ -3,7 +3,7 @@
 #define MHA_VIEW_MESSAGE_H
 
 #include "client.pb-c.h"
-#include "view/view.h"
+#include "view/explain.h"
 
 #define CLIENT_PROTOCOL_VERSION 1
 
@@ -21,6 +21,9 @@ struct status_message {
 	Mha__Client__Member members[NODES_MAX];
 	Mha__Client__Member *member_list[NODES_MAX];
 	char *waiting_for[NODES_MAX];
+	Mha__Client__Settings settings;
+	Mha__Client__Operation operations[OPERATIONS_MAX];
+	Mha__Client__Operation *operation_list[OPERATIONS_MAX];
 };
 
 struct decision_message {
@@ -29,17 +32,32 @@ struct decision_message {
 	Mha__Client__Decision__Answer *answer_list[NODES_MAX];
 	char *before[NODES_MAX];
 	char *after[NODES_MAX];
+	char *missing[NODES_MAX];
+	struct explanation explanation;
+	char *sentences[EXPLAIN_SENTENCES];
 };
 
 struct history_message {
 	Mha__Client__History history;
 	struct decision_message decisions[DECISIONS_MAX];
 	Mha__Client__Decision *decision_list[DECISIONS_MAX];
+	Mha__Client__Operation operations[OPERATIONS_MAX];
+	Mha__Client__Operation *operation_list[OPERATIONS_MAX];
+};
+
+struct call_reply_message {
+	Mha__Client__CallReply reply;
+	Mha__Client__Blocker blockers[BLOCKERS_MAX];
+	Mha__Client__Blocker *blocker_list[BLOCKERS_MAX];
+	char details[BLOCKERS_MAX][VIEW_SENTENCE];
 };
 
 /* Known only by this node's unexpired lease, or by the recent word of the node that serves. */
 void leader_to_message(const struct view *view, struct leader_message *out);
 void status_to_message(const struct view *view, struct status_message *out);
+/* The names of nodes are those of the view. */
+void call_reply_to_message(const struct view *view, const struct call_result *result,
+			   struct call_reply_message *out);
 /* Oldest first, as the replicated state keeps them. */
 void history_to_message(const struct view *view, struct history_message *out);
 

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/macros.h"
+#include "view/explain.h"
 
 const char *view_version(void)
 {
@@ -131,6 +132,8 @@ static void member_fill(const struct view *view, struct view_member *member)
 	member->lag_bytes = -1;
 	member->replay_lag_bytes = -1;
 	member->db = facts.db;
+	member->fault = facts.fault < FAULT_COUNT ? facts.fault : FAULT_NONE;
+	member->maintenance = node_in(cluster->settings.maintenance, member->id);
 	member->job = facts.job;
 	member->job_done = facts.job_done;
 	member->job_total = facts.job_total;
@@ -185,7 +188,9 @@ static const char *primary_refusal(const struct view *view)
 	if (!view->fence_known)
 		return "the state of the fence is not known";
 	if (view->fence != FENCE_OPEN)
-		return "the fence is closed";
+		return view->fence == FENCE_CLIENTS
+			       ? "the fence is closed for clients: a switchover"
+			       : "the fence is closed";
 	if (vip->epoch != view->epoch)
 		return "the fence is open for another epoch";
 	/* A DB monitor that just restarted has not looked yet; the open fence stands. */
@@ -259,8 +264,90 @@ static void view_fence(const struct sections *from, struct view *view)
 		return;
 	view->fence = vip->fence;
 	/* The kernel closes by itself; a section that was not updated since must not say open. */
-	if (vip->fence == FENCE_OPEN && vip->until_ns <= view->now_ns)
+	if ((vip->fence == FENCE_OPEN || vip->fence == FENCE_CLIENTS) &&
+	    vip->until_ns <= view->now_ns)
 		view->fence = FENCE_CLOSED;
+}
+
+unsigned view_sync_need(const struct view *view)
+{
+	unsigned data = 0;
+
+	for (unsigned i = 0; i < view->member_count; i++)
+		data += view->members[i].kind == NODE_DATA;
+	return view->settings == NULL ? 0 : settings_sync_need(view->settings, data);
+}
+
+static void view_settings(const struct sections *from, struct view *view)
+{
+	const struct status_consensus *consensus = &from->consensus;
+	const struct cluster *cluster = &consensus->cluster;
+	const struct settings *settings = &cluster->settings;
+	unsigned data = 0;
+
+	view->mode = "";
+	view->ha = "";
+	if (!view->agent_known || settings->mode == 0)
+		return;
+	view->settings = settings;
+	view->mode = protection_mode_name(settings->mode);
+	for (unsigned i = 0; i < view->member_count; i++)
+		data += view->members[i].kind == NODE_DATA;
+	if (data < 2)
+		view->ha = "none";
+	else if (settings->paused)
+		view->ha = "paused";
+	else
+		view->ha = settings->auto_failover ? "automatic" : "manual";
+	view->degraded = cluster->epoch > 0 && cluster->record.need < view_sync_need(view);
+	if (!view->degraded)
+		return;
+	view->degraded_lsn = consensus->degraded_lsn;
+	view->degraded_ms = consensus->degraded_ms;
+}
+
+/* What the leader does for it; the others hear only of its begin and end. */
+static void view_operation(const struct sections *from, struct view *view)
+{
+	const struct status_consensus *consensus = &from->consensus;
+
+	view->operation_phase = "";
+	if (!view->agent_known || consensus->cluster.operation_count > OPERATIONS_MAX)
+		return;
+	view->operation = cluster_operation(&consensus->cluster);
+	if (view->operation == NULL || view->operation->state != OPERATION_RUNNING)
+		return;
+	if (view->raft_leader == view->self && view->self != NODE_NONE)
+		view->operation_phase = view->phase;
+}
+
+/* The leader knows its reason; the others read the last decision of the log. */
+static void view_hold(const struct sections *from, struct view *view)
+{
+	const struct status_consensus *consensus = &from->consensus;
+	const struct cluster *cluster = &consensus->cluster;
+	const struct decision *last = NULL;
+	struct decision held = {0};
+
+	if (!view->agent_known || view->server != NULL)
+		return;
+	if (cluster->decision_count > 0 && cluster->decision_count <= DECISIONS_MAX)
+		last = &cluster->decisions[cluster->decision_count - 1];
+	if (last != NULL && last->hold != HOLD_NONE && last->epoch == cluster->epoch)
+		held = *last;
+	if (view->self != NODE_NONE && view->raft_leader == view->self) {
+		view->hold = consensus->phase == PHASE_BLOCKED  ? consensus->hold
+			     : consensus->phase == PHASE_PAUSED ? (uint8_t)HOLD_PAUSED
+								: (uint8_t)HOLD_NONE;
+		if (consensus->phase == PHASE_BLOCKED) {
+			held.missing = consensus->waiting_for;
+			held.missing_count = consensus->waiting_count;
+		}
+	} else {
+		view->hold = held.hold;
+	}
+	if (view->hold != HOLD_NONE && view->hold < HOLD_COUNT)
+		explain_hold(view, &held, view->hold, view->hold_text, view->advice);
 }
 
 void view_build(const struct sections *sections, const struct view_setup *setup, struct view *view)
@@ -271,13 +358,13 @@ void view_build(const struct sections *sections, const struct view_setup *setup,
 	view->from = sections;
 	view->setup = setup;
 	view->now_ns = sections->now_ns;
-	view->mode = setup ? setup->mode : "";
 	view_consensus(sections, view);
 	view_fence(sections, view);
 	if (setup != NULL && setup->member_count > 0)
 		members_from_setup(setup, view);
 	else
 		members_from_record(&sections->consensus.cluster, view);
+	view_settings(sections, view);
 	view_identity(sections, view);
 	for (unsigned i = 0; i < view->member_count; i++)
 		member_fill(view, &view->members[i]);
@@ -299,6 +386,8 @@ void view_build(const struct sections *sections, const struct view_setup *setup,
 		if (member->serving)
 			view->server = member;
 	}
+	view_operation(sections, view);
+	view_hold(sections, view);
 }
 
 const struct view_member *view_member(const struct view *view, node_id id)

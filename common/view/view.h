@@ -11,6 +11,7 @@
 #include "view/source.h"
 
 #define VIEW_FRESH_DEFAULT_NS UINT64_C(3000000000)
+#define VIEW_SENTENCE         400 /* room for a sentence */
 
 /* What the configuration adds to the sections; a reader without one passes NULL. */
 struct view_setup {
@@ -23,7 +24,6 @@ struct view_setup {
 		char name[NODE_NAME_SIZE];
 		char address[64];
 	} members[NODES_MAX];
-	char mode[32];        /* protection mode, in words */
 	char vip[64];         /* address without prefix; empty: none */
 	uint64_t fresh_ns;    /* how long facts of another node are believed */
 	uint64_t db_fresh_ns; /* how long the local DB monitor's facts are believed */
@@ -46,7 +46,9 @@ struct view_member {
 	bool streaming; /* a standby that receives WAL */
 	bool in_record; /* one of S */
 	bool rebuilding;
-	uint8_t db;         /* enum db_state */
+	uint8_t db;    /* enum db_state */
+	uint8_t fault; /* enum db_fault */
+	bool maintenance;
 	uint8_t job;        /* enum db_job */
 	uint64_t job_done;  /* bytes */
 	uint64_t job_total; /* bytes; 0: not known */
@@ -86,7 +88,18 @@ struct view {
 
 	bool db_known;    /* the local database was looked at recently */
 	bool is_data;     /* this node runs a database */
-	const char *mode; /* "" when not known */
+	const char *mode; /* as on the log; "" when not known */
+
+	const struct settings *settings; /* borrowed; NULL: none are on the log yet */
+	const char *ha; /* "automatic", "manual", "paused", "none" (one data node); "" not known */
+	bool degraded;  /* commits are held by fewer standbys than the mode wants */
+	uint64_t degraded_lsn;             /* since when; 0: not known */
+	uint64_t degraded_ms;              /* the same by the wall clock */
+	const struct operation *operation; /* scheduled or running; NULL: none */
+	const char *operation_phase;       /* static; "" where another node knows it */
+	uint8_t hold;                      /* enum hold_reason: nobody is promoted for it */
+	char hold_text[VIEW_SENTENCE];     /* "" without a hold */
+	char advice[VIEW_SENTENCE];        /* what an operator may do */
 
 	unsigned member_count;
 	struct view_member members[NODES_MAX];
@@ -102,6 +115,8 @@ const struct view_member *view_member(const struct view *view, node_id id);
 const struct view_member *view_self(const struct view *view);
 /* A member's name, or "-". */
 const char *view_name(const struct view *view, node_id id);
+/* k as the mode on the log wants it; 0: nothing is known of it. */
+unsigned view_sync_need(const struct view *view);
 /* "primary", "standby" or "witness": what the record says. */
 const char *view_role(const struct view_member *member);
 /* "sync" (each of S must flush), "quorum" (k of S must) or "" (it does not count). */

@@ -175,6 +175,7 @@ void facts_to_message(const struct facts *facts, const char *detail, struct fact
 	out->facts.serving_epoch = facts->serving_epoch;
 	out->facts.excluded = facts->excluded;
 	out->facts.needs_rebuild = facts->needs_rebuild;
+	out->facts.fault = facts->fault;
 	out->facts.detail = detail == NULL ? nothing : text.to;
 }
 
@@ -186,6 +187,7 @@ int facts_from_message(const Mha__Bus__Facts *message, struct facts *facts, stru
 	if ((rc = range_node(message->node, true, "node", &made.node, why)) < 0 ||
 	    (rc = range_enum(message->db, 0, DB_STATE_COUNT, "db", &made.db, why)) < 0 ||
 	    (rc = range_enum(message->job, 0, JOB_COUNT, "job", &made.job, why)) < 0 ||
+	    (rc = range_enum(message->fault, 0, FAULT_COUNT, "fault", &made.fault, why)) < 0 ||
 	    (rc = range_node(message->upstream, true, "upstream", &made.upstream, why)) < 0 ||
 	    (rc = position_from_message(message->position, &made.position, why)) < 0 ||
 	    (rc = rule_from_message(message->rule, "rule", &made.rule, why)) < 0 ||
@@ -216,6 +218,7 @@ void order_to_message(const struct order *order, struct order_message *out)
 	out->order.upstream = order->upstream;
 	rule_to_message(order->rule, &out->rule);
 	out->order.rule = &out->rule;
+	out->order.keep_rule = order->keep_rule;
 	out->order.reserve_until = order->reserve_until;
 	out->order.lease_until_ns = order->lease_until_ns;
 }
@@ -234,6 +237,7 @@ int order_from_message(const Mha__Bus__Order *message, struct order *order, stru
 	made.id = message->id;
 	made.epoch = message->epoch;
 	made.promise = message->promise;
+	made.keep_rule = message->keep_rule;
 	made.reserve_until = message->reserve_until;
 	made.lease_until_ns = message->lease_until_ns;
 	*order = made;

@@ -35,7 +35,19 @@ void order_to_message(const struct order *order, struct order_message *out);
 MUST_CHECK int order_from_message(const Mha__Bus__Order *message, struct order *order,
 				  struct err *why);
 
-#define LOG_FORMAT_VERSION 1
+struct call_result_message {
+	Mha__Bus__CallResult result;
+	Mha__Bus__Blocker blockers[BLOCKERS_MAX];
+	Mha__Bus__Blocker *blocker_list[BLOCKERS_MAX];
+};
+
+void call_to_message(const struct call *call, Mha__Bus__Call *out);
+MUST_CHECK int call_from_message(const Mha__Bus__Call *message, struct call *call, struct err *why);
+void call_result_to_message(const struct call_result *result, struct call_result_message *out);
+MUST_CHECK int call_result_from_message(const Mha__Bus__CallResult *message,
+					struct call_result *result, struct err *why);
+
+#define LOG_FORMAT_VERSION 2
 /* Serialised size bound of one entry and of a snapshot. */
 #define LOG_ENTRY_MAX    4096
 #define LOG_SNAPSHOT_MAX 65536

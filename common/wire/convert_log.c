@@ -5,15 +5,8 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "wire/convert.h"
+#include "wire/log_parts.h"
 #include "wire/ranges.h"
-
-struct decision_message {
-	Mha__Log__Decision decision;
-	Mha__Bus__SyncRule before;
-	Mha__Bus__SyncRule after;
-	Mha__Log__SurveyAnswer answers[NODES_MAX];
-	Mha__Log__SurveyAnswer *answer_list[NODES_MAX];
-};
 
 struct nodes_message {
 	Mha__Log__Node nodes[NODES_MAX];
@@ -58,73 +51,6 @@ static int nodes_from_message(Mha__Log__Node *const *list, size_t count, struct 
 	return rc;
 }
 
-static void decision_to_message(const struct decision *decision, struct decision_message *out)
-{
-	CHECK(decision->answer_count <= NODES_MAX);
-	mha__log__decision__init(&out->decision);
-	out->decision.epoch = decision->epoch;
-	out->decision.cause = decision->cause;
-	out->decision.from = decision->from;
-	out->decision.to = decision->to;
-	out->decision.usable = decision->usable;
-	out->decision.at_ms = decision->at_ms;
-	rule_to_message(decision->before, &out->before);
-	rule_to_message(decision->after, &out->after);
-	out->decision.before = &out->before;
-	out->decision.after = &out->after;
-	out->decision.detect_us = decision->detect_us;
-	out->decision.survey_us = decision->survey_us;
-	out->decision.open_us = decision->open_us;
-	out->decision.n_answers = decision->answer_count;
-	out->decision.answers = out->answer_list;
-	for (unsigned i = 0; i < decision->answer_count; i++) {
-		Mha__Log__SurveyAnswer *answer = &out->answers[i];
-
-		mha__log__survey_answer__init(answer);
-		answer->node = decision->answers[i].node;
-		answer->db = decision->answers[i].db;
-		answer->timeline = decision->answers[i].timeline;
-		answer->flushed = decision->answers[i].flushed;
-		answer->usable = decision->answers[i].usable;
-		out->answer_list[i] = answer;
-	}
-}
-
-static int decision_from_message(const Mha__Log__Decision *message, struct decision *decision,
-				 struct err *why)
-{
-	int rc;
-
-	if (message == NULL)
-		return err_set(why, ERR_INVALID, "the decision is missing");
-	if ((rc = range_enum(message->cause, 0, CAUSE_COUNT, "cause", &decision->cause, why)) < 0 ||
-	    (rc = range_node(message->from, true, "from", &decision->from, why)) < 0 ||
-	    (rc = range_node(message->to, true, "to", &decision->to, why)) < 0 ||
-	    (rc = rule_from_message(message->before, "before", &decision->before, why)) < 0 ||
-	    (rc = rule_from_message(message->after, "after", &decision->after, why)) < 0 ||
-	    (rc = range_count(message->n_answers, NODES_MAX, "answers", why)) < 0)
-		return err_in(why, rc, "decision");
-	for (size_t i = 0; i < message->n_answers; i++) {
-		const Mha__Log__SurveyAnswer *from = message->answers[i];
-		struct survey_answer *to = &decision->answers[i];
-
-		if ((rc = range_node(from->node, false, "answer.node", &to->node, why)) < 0 ||
-		    (rc = range_enum(from->db, 0, DB_STATE_COUNT, "answer.db", &to->db, why)) < 0)
-			return err_in(why, rc, "decision");
-		to->timeline = from->timeline;
-		to->flushed = from->flushed;
-		to->usable = from->usable;
-	}
-	decision->answer_count = (uint8_t)message->n_answers;
-	decision->epoch = message->epoch;
-	decision->usable = message->usable;
-	decision->at_ms = message->at_ms;
-	decision->detect_us = message->detect_us;
-	decision->survey_us = message->survey_us;
-	decision->open_us = message->open_us;
-	return 0;
-}
-
 /* The body of one entry; only the member of its kind is used. */
 struct entry_message {
 	Mha__Log__Entry entry;
@@ -136,6 +62,8 @@ struct entry_message {
 	Mha__Log__Opened opened;
 	Mha__Log__Record record;
 	Mha__Log__Rebuild rebuild;
+	Mha__Log__Settings settings;
+	Mha__Log__Operation operation;
 };
 
 static void assign_to_message(const struct entry *entry, struct entry_message *out)
@@ -143,6 +71,7 @@ static void assign_to_message(const struct entry *entry, struct entry_message *o
 	mha__log__assign__init(&out->assign);
 	out->assign.node = entry->assign.node;
 	out->assign.resume = entry->assign.resume;
+	out->assign.accept_loss = entry->assign.accept_loss;
 	rule_to_message(entry->assign.record, &out->rule);
 	out->assign.record = &out->rule;
 	decision_to_message(&entry->assign.decision, &out->decision);
@@ -159,8 +88,64 @@ static void opened_to_message(const struct entry *entry, struct entry_message *o
 	out->opened.fork = entry->opened.fork;
 	out->opened.system_id = entry->opened.system_id;
 	out->opened.open_us = entry->opened.open_us;
+	out->opened.at_ms = entry->opened.at_ms;
 	out->entry.body_case = MHA__LOG__ENTRY__BODY_OPENED;
 	out->entry.opened = &out->opened;
+}
+
+static void init_to_message(const struct entry *entry, struct entry_message *out)
+{
+	mha__log__init__init(&out->init);
+	out->init.cluster_id = entry->init.cluster_id;
+	nodes_to_message(entry->init.nodes, entry->init.node_total, &out->nodes);
+	out->init.n_nodes = entry->init.node_total;
+	out->init.nodes = out->nodes.list;
+	settings_to_message(&entry->init.settings, &out->settings);
+	out->init.settings = &out->settings;
+	out->entry.body_case = MHA__LOG__ENTRY__BODY_INIT;
+	out->entry.init = &out->init;
+}
+
+static void record_to_message(const struct entry *entry, struct entry_message *out)
+{
+	mha__log__record__init(&out->record);
+	rule_to_message(entry->record.record, &out->rule);
+	out->record.record = &out->rule;
+	out->record.lsn = entry->record.lsn;
+	out->entry.body_case = MHA__LOG__ENTRY__BODY_RECORD;
+	out->entry.record = &out->record;
+}
+
+static void rebuild_to_message(const struct entry *entry, struct entry_message *out)
+{
+	mha__log__rebuild__init(&out->rebuild);
+	out->rebuild.node = entry->rebuild.node;
+	out->rebuild.timeline = entry->rebuild.timeline;
+	out->rebuild.fork = entry->rebuild.fork;
+	out->rebuild.end = entry->rebuild.end;
+	out->entry.body_case = MHA__LOG__ENTRY__BODY_REBUILD;
+	out->entry.rebuild = &out->rebuild;
+}
+
+static void decided_to_message(const struct entry *entry, struct entry_message *out)
+{
+	switch (entry->kind) {
+	case ENTRY_SETTINGS:
+		settings_to_message(&entry->settings, &out->settings);
+		out->entry.body_case = MHA__LOG__ENTRY__BODY_SETTINGS;
+		out->entry.settings = &out->settings;
+		break;
+	case ENTRY_OPERATION:
+		operation_to_message(&entry->operation, &out->operation);
+		out->entry.body_case = MHA__LOG__ENTRY__BODY_OPERATION;
+		out->entry.operation = &out->operation;
+		break;
+	default:
+		decision_to_message(&entry->held, &out->decision);
+		out->entry.body_case = MHA__LOG__ENTRY__BODY_HELD;
+		out->entry.held = &out->decision.decision;
+		break;
+	}
 }
 
 static int entry_to_message(const struct entry *entry, struct entry_message *out, struct err *why)
@@ -172,13 +157,7 @@ static int entry_to_message(const struct entry *entry, struct entry_message *out
 	out->entry.epoch = entry->epoch;
 	switch (entry->kind) {
 	case ENTRY_INIT:
-		mha__log__init__init(&out->init);
-		out->init.cluster_id = entry->init.cluster_id;
-		nodes_to_message(entry->init.nodes, entry->init.node_total, &out->nodes);
-		out->init.n_nodes = entry->init.node_total;
-		out->init.nodes = out->nodes.list;
-		out->entry.body_case = MHA__LOG__ENTRY__BODY_INIT;
-		out->entry.init = &out->init;
+		init_to_message(entry, out);
 		return 0;
 	case ENTRY_ASSIGN:
 		assign_to_message(entry, out);
@@ -187,18 +166,16 @@ static int entry_to_message(const struct entry *entry, struct entry_message *out
 		opened_to_message(entry, out);
 		return 0;
 	case ENTRY_RECORD:
-		mha__log__record__init(&out->record);
-		rule_to_message(entry->record.record, &out->rule);
-		out->record.record = &out->rule;
-		out->entry.body_case = MHA__LOG__ENTRY__BODY_RECORD;
-		out->entry.record = &out->record;
+		record_to_message(entry, out);
 		return 0;
 	case ENTRY_REBUILD:
 	case ENTRY_REBUILT:
-		mha__log__rebuild__init(&out->rebuild);
-		out->rebuild.node = entry->rebuild.node;
-		out->entry.body_case = MHA__LOG__ENTRY__BODY_REBUILD;
-		out->entry.rebuild = &out->rebuild;
+		rebuild_to_message(entry, out);
+		return 0;
+	case ENTRY_SETTINGS:
+	case ENTRY_OPERATION:
+	case ENTRY_HELD:
+		decided_to_message(entry, out);
 		return 0;
 	case ENTRY_SETTLE:
 	case ENTRY_FRESH:
@@ -248,6 +225,9 @@ static const Mha__Log__Entry__BodyCase BODIES[ENTRY_KIND_COUNT] = {
 	[ENTRY_REBUILD] = MHA__LOG__ENTRY__BODY_REBUILD,
 	[ENTRY_REBUILT] = MHA__LOG__ENTRY__BODY_REBUILD,
 	[ENTRY_FRESH] = MHA__LOG__ENTRY__BODY__NOT_SET,
+	[ENTRY_SETTINGS] = MHA__LOG__ENTRY__BODY_SETTINGS,
+	[ENTRY_OPERATION] = MHA__LOG__ENTRY__BODY_OPERATION,
+	[ENTRY_HELD] = MHA__LOG__ENTRY__BODY_HELD,
 };
 
 static int assign_from_message(const Mha__Log__Assign *message, struct entry *entry,
@@ -256,37 +236,76 @@ static int assign_from_message(const Mha__Log__Assign *message, struct entry *en
 	int rc;
 
 	entry->assign.resume = message->resume;
+	entry->assign.accept_loss = message->accept_loss;
 	if ((rc = range_node(message->node, false, "node", &entry->assign.node, why)) < 0 ||
 	    (rc = rule_from_message(message->record, "record", &entry->assign.record, why)) < 0)
 		return rc;
 	return decision_from_message(message->decision, &entry->assign.decision, why);
 }
 
+static int init_from_message(const Mha__Log__Init *message, struct entry *entry, struct err *why)
+{
+	int rc = nodes_from_message(message->nodes, message->n_nodes, entry->init.nodes,
+				    &entry->init.node_total, why);
+
+	entry->init.cluster_id = message->cluster_id;
+	if (rc < 0)
+		return rc;
+	return settings_from_message(message->settings, &entry->init.settings, why);
+}
+
+static void opened_from_message(const Mha__Log__Opened *message, struct entry *entry)
+{
+	entry->opened.timeline = message->timeline;
+	entry->opened.parent = message->parent;
+	entry->opened.fork = message->fork;
+	entry->opened.system_id = message->system_id;
+	entry->opened.open_us = message->open_us;
+	entry->opened.at_ms = message->at_ms;
+}
+
 static int body_from_message(const Mha__Log__Entry *message, struct entry *entry, struct err *why)
 {
 	switch (entry->kind) {
 	case ENTRY_INIT:
-		entry->init.cluster_id = message->init->cluster_id;
-		return nodes_from_message(message->init->nodes, message->init->n_nodes,
-					  entry->init.nodes, &entry->init.node_total, why);
+		return init_from_message(message->init, entry, why);
 	case ENTRY_ASSIGN:
 		return assign_from_message(message->assign, entry, why);
 	case ENTRY_OPENED:
-		entry->opened.timeline = message->opened->timeline;
-		entry->opened.parent = message->opened->parent;
-		entry->opened.fork = message->opened->fork;
-		entry->opened.system_id = message->opened->system_id;
-		entry->opened.open_us = message->opened->open_us;
+		opened_from_message(message->opened, entry);
 		return 0;
 	case ENTRY_RECORD:
+		entry->record.lsn = message->record->lsn;
 		return rule_from_message(message->record->record, "record", &entry->record.record,
 					 why);
 	case ENTRY_REBUILD:
 	case ENTRY_REBUILT:
+		entry->rebuild.timeline = message->rebuild->timeline;
+		entry->rebuild.fork = message->rebuild->fork;
+		entry->rebuild.end = message->rebuild->end;
 		return range_node(message->rebuild->node, false, "node", &entry->rebuild.node, why);
+	case ENTRY_SETTINGS:
+		return settings_from_message(message->settings, &entry->settings, why);
+	case ENTRY_OPERATION:
+		return operation_from_message(message->operation, &entry->operation, why);
+	case ENTRY_HELD:
+		return decision_from_message(message->held, &entry->held, why);
 	default:
 		return 0;
 	}
+}
+
+/* Nothing of another format is guessed at: its entries may mean something else. */
+static int format_check(uint32_t format, struct err *why)
+{
+	if (format == LOG_FORMAT_VERSION)
+		return 0;
+	return err_set(
+		why, ERR_VERSION,
+		"format %" PRIu32 ", this program reads format %d only: the log was written "
+		"by %s version of mha4rdb; run that version here, or give this node an empty "
+		"paths.state_dir/raft so that it learns the log from the others",
+		format, LOG_FORMAT_VERSION, format < LOG_FORMAT_VERSION ? "an older" : "a newer");
 }
 
 static int entry_from_message(const Mha__Log__Entry *message, struct entry *entry, struct err *why)
@@ -294,11 +313,8 @@ static int entry_from_message(const Mha__Log__Entry *message, struct entry *entr
 	struct entry made = {0};
 	int rc;
 
-	if (message->format != LOG_FORMAT_VERSION)
-		return err_set(why, ERR_VERSION, "format %" PRIu32 ", this program reads format %d",
-			       message->format, LOG_FORMAT_VERSION);
-	rc = range_enum(message->kind, 1, ENTRY_KIND_COUNT, "kind", &made.kind, why);
-	if (rc < 0)
+	if ((rc = format_check(message->format, why)) < 0 ||
+	    (rc = range_enum(message->kind, 1, ENTRY_KIND_COUNT, "kind", &made.kind, why)) < 0)
 		return rc;
 	if (message->body_case != BODIES[made.kind])
 		return err_set(why, ERR_INVALID, "kind %u has the body of another kind", made.kind);
@@ -338,6 +354,9 @@ struct snapshot_message {
 	Mha__Log__LineageRow *lineage_list[LINEAGE_MAX];
 	struct decision_message decisions[DECISIONS_MAX];
 	Mha__Log__Decision *decision_list[DECISIONS_MAX];
+	Mha__Log__Settings settings;
+	Mha__Log__Operation operations[OPERATIONS_MAX];
+	Mha__Log__Operation *operation_list[OPERATIONS_MAX];
 };
 
 static void snapshot_lists(const struct cluster *cluster, struct snapshot_message *out)
@@ -345,6 +364,7 @@ static void snapshot_lists(const struct cluster *cluster, struct snapshot_messag
 	CHECK(cluster->earlier_count <= EARLIER_MAX);
 	CHECK(cluster->lineage_count <= LINEAGE_MAX);
 	CHECK(cluster->decision_count <= DECISIONS_MAX);
+	CHECK(cluster->operation_count <= OPERATIONS_MAX);
 	for (unsigned i = 0; i < cluster->earlier_count; i++) {
 		Mha__Log__EarlierRecord *row = &out->earlier[i];
 
@@ -370,12 +390,18 @@ static void snapshot_lists(const struct cluster *cluster, struct snapshot_messag
 		decision_to_message(&cluster->decisions[i], &out->decisions[i]);
 		out->decision_list[i] = &out->decisions[i].decision;
 	}
+	for (unsigned i = 0; i < cluster->operation_count; i++) {
+		operation_to_message(&cluster->operations[i], &out->operations[i]);
+		out->operation_list[i] = &out->operations[i];
+	}
 	out->snapshot.n_earlier = cluster->earlier_count;
 	out->snapshot.earlier = out->earlier_list;
 	out->snapshot.n_lineage = cluster->lineage_count;
 	out->snapshot.lineage = out->lineage_list;
 	out->snapshot.n_decisions = cluster->decision_count;
 	out->snapshot.decisions = out->decision_list;
+	out->snapshot.n_operations = cluster->operation_count;
+	out->snapshot.operations = out->operation_list;
 }
 
 static void snapshot_to_message(const struct cluster *cluster, struct snapshot_message *out)
@@ -401,6 +427,8 @@ static void snapshot_to_message(const struct cluster *cluster, struct snapshot_m
 	snapshot->record = &out->record;
 	snapshot->settled = cluster->settled;
 	snapshot->rebuilding = cluster->rebuilding;
+	settings_to_message(&cluster->settings, &out->settings);
+	snapshot->settings = &out->settings;
 	snapshot_lists(cluster, out);
 }
 
@@ -419,6 +447,27 @@ int log_snapshot_encode(const struct cluster *cluster, uint8_t bytes[LOG_SNAPSHO
 	return (int)mha__log__snapshot__pack(&message.snapshot, bytes);
 }
 
+static int earlier_from_message(const Mha__Log__EarlierRecord *from, struct earlier_record *to,
+				struct err *why)
+{
+	int rc = range_node(from->primary, true, "earlier.primary", &to->primary, why);
+
+	to->epoch = from->epoch;
+	if (rc < 0)
+		return rc;
+	return rule_from_message(from->record, "earlier.record", &to->record, why);
+}
+
+static int lineage_from_message(const Mha__Log__LineageRow *from, struct lineage_row *to,
+				struct err *why)
+{
+	to->epoch = from->epoch;
+	to->timeline = from->timeline;
+	to->parent = from->parent;
+	to->fork = from->fork;
+	return range_node(from->node, true, "lineage.node", &to->node, why);
+}
+
 static int lists_from_message(const Mha__Log__Snapshot *message, struct cluster *cluster,
 			      struct err *why)
 {
@@ -426,38 +475,33 @@ static int lists_from_message(const Mha__Log__Snapshot *message, struct cluster 
 
 	if ((rc = range_count(message->n_earlier, EARLIER_MAX, "earlier", why)) < 0 ||
 	    (rc = range_count(message->n_lineage, LINEAGE_MAX, "lineage", why)) < 0 ||
-	    (rc = range_count(message->n_decisions, DECISIONS_MAX, "decisions", why)) < 0)
+	    (rc = range_count(message->n_decisions, DECISIONS_MAX, "decisions", why)) < 0 ||
+	    (rc = range_count(message->n_operations, OPERATIONS_MAX, "operations", why)) < 0)
 		return rc;
-	for (size_t i = 0; i < message->n_earlier; i++) {
-		const Mha__Log__EarlierRecord *from = message->earlier[i];
-		struct earlier_record *to = &cluster->earlier[i];
-
-		to->epoch = from->epoch;
-		if ((rc = range_node(from->primary, true, "earlier.primary", &to->primary, why)) <
-			    0 ||
-		    (rc = rule_from_message(from->record, "earlier.record", &to->record, why)) < 0)
-			return rc;
-	}
-	for (size_t i = 0; i < message->n_lineage; i++) {
-		const Mha__Log__LineageRow *from = message->lineage[i];
-		struct lineage_row *to = &cluster->lineage[i];
-
-		to->epoch = from->epoch;
-		to->timeline = from->timeline;
-		to->parent = from->parent;
-		to->fork = from->fork;
-		if ((rc = range_node(from->node, true, "lineage.node", &to->node, why)) < 0)
-			return rc;
-	}
-	for (size_t i = 0; i < message->n_decisions; i++) {
+	for (size_t i = 0; i < message->n_earlier && rc == 0; i++)
+		rc = earlier_from_message(message->earlier[i], &cluster->earlier[i], why);
+	for (size_t i = 0; i < message->n_lineage && rc == 0; i++)
+		rc = lineage_from_message(message->lineage[i], &cluster->lineage[i], why);
+	for (size_t i = 0; i < message->n_decisions && rc == 0; i++)
 		rc = decision_from_message(message->decisions[i], &cluster->decisions[i], why);
-		if (rc < 0)
-			return rc;
-	}
+	for (size_t i = 0; i < message->n_operations && rc == 0; i++)
+		rc = operation_from_message(message->operations[i], &cluster->operations[i], why);
 	cluster->earlier_count = (uint8_t)message->n_earlier;
 	cluster->lineage_count = (uint8_t)message->n_lineage;
 	cluster->decision_count = (uint8_t)message->n_decisions;
-	return 0;
+	cluster->operation_count = (uint8_t)message->n_operations;
+	return rc;
+}
+
+/* The state before the first entry has no settings yet. */
+static int settings_of_snapshot(const Mha__Log__Snapshot *message, struct settings *settings,
+				struct err *why)
+{
+	const Mha__Log__Settings *from = message->settings;
+
+	if (message->cluster_id == 0 && (from == NULL || from->mode == 0))
+		return 0;
+	return settings_from_message(from, settings, why);
 }
 
 static int snapshot_from_message(const Mha__Log__Snapshot *message, struct cluster *cluster,
@@ -465,9 +509,8 @@ static int snapshot_from_message(const Mha__Log__Snapshot *message, struct clust
 {
 	int rc;
 
-	if (message->format != LOG_FORMAT_VERSION)
-		return err_set(why, ERR_VERSION, "format %" PRIu32 ", this program reads format %d",
-			       message->format, LOG_FORMAT_VERSION);
+	if ((rc = format_check(message->format, why)) < 0)
+		return rc;
 	cluster->version = message->version;
 	cluster->cluster_id = message->cluster_id;
 	cluster->system_id = message->system_id;
@@ -483,6 +526,7 @@ static int snapshot_from_message(const Mha__Log__Snapshot *message, struct clust
 	    (rc = rule_from_message(message->record, "record", &cluster->record, why)) < 0 ||
 	    (rc = nodes_from_message(message->nodes, message->n_nodes, cluster->nodes,
 				     &cluster->node_total, why)) < 0 ||
+	    (rc = settings_of_snapshot(message, &cluster->settings, why)) < 0 ||
 	    (rc = lists_from_message(message, cluster, why)) < 0)
 		return rc;
 	if (!cluster_sane(cluster))

@@ -14,6 +14,7 @@
 #include "os/control.h"
 #include "os/memfd.h"
 #include "os/memory.h"
+#include "worker/confine.h"
 
 /* A worker that has not finished its stop by then goes without finishing. */
 #define STOP_DEADLINE_MS 10000
@@ -35,7 +36,7 @@ static const struct {
 };
 
 static const int REALTIME[WORKER_COUNT] = {
-#define WORKER(name, user, capabilities, realtime, nodes) [WORKER_##name] = (realtime),
+#define WORKER(name, user, capabilities, realtime, ...) [WORKER_##name] = (realtime),
 #include "workers.def"
 #undef WORKER
 };
@@ -273,6 +274,9 @@ static int prepare(struct skeleton *skeleton, enum worker_id id, struct err *why
 		return rc;
 	if (REALTIME[id] == REALTIME_MODEST && memory_lock(&unlocked) < 0)
 		log_event(LOG_INFO, "worker.memory_not_locked", "%s", unlocked.text);
+	/* Before the first thread and the first message. */
+	if ((rc = worker_confine(id, &worker->conf, WORKER_FD_CONTROL, why)) < 0)
+		return err_in(why, rc, "sandbox");
 	return open_loop(skeleton, why);
 }
 

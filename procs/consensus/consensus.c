@@ -119,6 +119,9 @@ static void op_effect(void *arg, const struct effect *effect)
 	case FX_NOTE:
 		op_note(self, effect);
 		break;
+	case FX_CALL_RESULT:
+		calls_effect(self, effect->node, &effect->call_result);
+		break;
 	default:
 		/* Proposals and transfers are the raftnode's own. */
 		break;
@@ -245,6 +248,7 @@ static void on_timer(uv_timer_t *timer)
 		raftnode_tick(self->node);
 		claim(self);
 	}
+	calls_tick(self);
 	report_publish(self);
 	if (self->state == CONSENSUS_STOPPING && self->handover &&
 	    (!consensus_takes_part(self) || handover_done(self))) {
@@ -271,7 +275,7 @@ static void fill_config(struct consensus *self)
 	agent->cluster_id = conf_cluster_digest(conf);
 	agent->election_ns = conf->election_ms * NS_PER_MS;
 	agent->heartbeat_ns = agent->election_ns / 10;
-	agent->sync_need = (uint8_t)conf_sync_need(conf);
+	agent->settings = conf_settings(conf);
 	agent->node_total = (uint8_t)conf->member_count;
 	for (unsigned i = 0; i < conf->member_count; i++) {
 		const struct conf_member *member = &conf->members[i];

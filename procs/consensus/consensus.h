@@ -7,6 +7,7 @@
  *   failure.c    life without a log: fenced, and no voter
  *   peers.c      other agents
  *   executors.c  dbctl, dbmon and vip
+ *   calls.c      what operators ask, and what became of it
  *   events.c     numbered events for the gateway
  *   report.c     the status section
  */
@@ -35,6 +36,14 @@ enum consensus_state {
 	CONSENSUS_STOPPING,
 };
 
+#define CALLS_MAX 16 /* calls of this node's operators whose end is awaited */
+
+struct pending_call {
+	struct call call; /* kind CALL_NONE: a free row */
+	uint64_t until_ns;
+	bool given; /* to the leader's agent: it may be carried out */
+};
+
 /* What is known of an executor's process. */
 struct executor_state {
 	uint64_t incarnation; /* 0: never heard */
@@ -61,6 +70,7 @@ struct consensus {
 	uint64_t fence_order; /* numbers orders given without the agent */
 
 	struct events events;
+	struct pending_call calls[CALLS_MAX];
 
 	struct status_consensus section; /* as last published */
 	uint64_t elections;
@@ -71,6 +81,8 @@ struct consensus {
 	uint64_t timer_every_ms;
 	uv_prepare_t prepare;
 	uint64_t failure_ns; /* when the fence was last ordered to close */
+	uint64_t failed_ns;  /* when the log was lost */
+	bool log_full;       /* for want of space */
 
 	enum consensus_state state;
 	uint8_t fence; /* as vip reported last, enum fence_state */
@@ -104,11 +116,26 @@ void peers_send_heard(struct consensus *self, node_id to, uint64_t term, uint64_
 void peers_send_survey(struct consensus *self, node_id to, const struct survey_request *survey);
 void peers_send_answer(struct consensus *self, node_id to, const struct survey_reply *answer);
 void peers_send_facts(struct consensus *self, const struct facts *own);
+/* 0, or negative: it was not sent. */
+int peers_send_call(struct consensus *self, node_id to, const struct call *call);
+void peers_send_call_result(struct consensus *self, node_id to, const struct call_result *result);
 
 /* executors.c */
 void executors_message(struct worker *worker, enum route_id route, const ProtobufCMessage *message);
 void executors_order(struct consensus *self, const struct order *order);
 void executors_grant(struct consensus *self, uint64_t epoch, uint64_t until_ns);
+
+/* calls.c */
+/* From the gateway. */
+void calls_take(struct consensus *self, const Mha__Bus__Call *message);
+/* From another member's agent: for this node's agent, as the leader's. */
+void calls_take_forwarded(struct consensus *self, node_id from, const Mha__Bus__Call *message);
+/* The end of a call that was given to `from`. */
+void calls_take_result(struct consensus *self, node_id from, const Mha__Bus__CallResult *message);
+/* FX_CALL_RESULT of this node's agent. */
+void calls_effect(struct consensus *self, node_id to, const struct call_result *result);
+/* Give what waits for a leader, end what has waited too long. */
+void calls_tick(struct consensus *self);
 
 /* report.c */
 /* What an earlier process of this worker left: lease and applied index, if it is of this boot. */

@@ -20,8 +20,29 @@ struct event {
 	char *json; /* malloc'ed; NULL: a free slot */
 };
 
+/* What the state was like when it was looked at last: what has changed since is told. */
+struct events_state {
+	bool known;
+	uint64_t version;
+	struct settings settings;
+	uint64_t operation; /* id and state of the newest */
+	uint8_t operation_state;
+	bool degraded; /* the record promises less than the mode wants */
+	uint64_t degraded_lsn;
+	uint64_t degraded_ms;
+};
+
+struct events_counts {
+	uint64_t failovers[CAUSE_COUNT];
+	uint64_t holds;
+	uint64_t operations[OPERATION_STATE_COUNT];
+};
+
 struct events {
 	struct bus *bus;
+	struct events_state state;
+	struct events_counts counts;
+	uint8_t fault;                  /* enum db_fault of the own database, as told last */
 	struct event kept[EVENTS_KEPT]; /* ring */
 	unsigned first;
 	unsigned count;
@@ -36,6 +57,11 @@ void events_fini(struct events *events);
 /* An entry that changed `cluster`, which is the state after it. */
 void events_applied(struct events *events, uint64_t index, const struct entry *entry,
 		    const struct cluster *cluster, uint64_t wall_ms);
+/* The state may have been replaced by a snapshot. */
+void events_state(struct events *events, const struct cluster *cluster);
+/* What is wrong with this node's own database; told when it changes. `detail` may be NULL. */
+void events_fault(struct events *events, const char *node, uint8_t fault, const char *detail,
+		  uint64_t wall_ms);
 /* A rule of the agent's table matched. */
 void events_note(struct events *events, const char *rule, const char *why, uint64_t epoch,
 		 uint64_t term, uint64_t wall_ms);

@@ -79,6 +79,8 @@ static void take_facts(struct consensus *self, const Mha__Bus__FactsReport *repo
 		refuse(self, EXECUTOR_DBMON, why.text);
 		return;
 	}
+	events_fault(&self->events, conf_self(&self->worker->conf)->name, event.facts.fault,
+		     report->facts->detail, consensus_wall_ms());
 	if (consensus_takes_part(self)) {
 		raftnode_event(self->node, &event);
 		return;
@@ -152,7 +154,7 @@ static void take_fence(struct consensus *self, const Mha__Bus__FenceReport *repo
 	struct agent_event event = {.kind = EV_FENCE};
 
 	see_incarnation(self, EXECUTOR_VIP, report->incarnation, false);
-	if (report->state > FENCE_OPEN) {
+	if (report->state >= FENCE_STATE_COUNT) {
 		refuse(self, EXECUTOR_VIP, "a report of an unknown fence state");
 		return;
 	}
@@ -161,25 +163,9 @@ static void take_fence(struct consensus *self, const Mha__Bus__FenceReport *repo
 		self->fence_epoch = report->epoch;
 	event.fence.state = (uint8_t)report->state;
 	event.fence.epoch = report->epoch;
-	event.fence.vip_held = report->vip_held;
 	event.fence.kernel = report->kernel_fence;
 	if (consensus_takes_part(self))
 		raftnode_event(self->node, &event);
-}
-
-/* The gateway answers everything from the status segment; there is no call yet that it cannot. */
-static void take_call(struct consensus *self, const Mha__Bus__Call *call)
-{
-	Mha__Bus__CallResult result;
-	char text[] = "unknown call";
-	struct err why = {0};
-
-	mha__bus__call_result__init(&result);
-	result.id = call->id;
-	result.code = ERR_NOT_FOUND;
-	result.text = text;
-	if (bus_send(self->worker->bus, ROUTE_CALL_RESULT, &result.base, &why) < 0)
-		log_event(LOG_INFO, "call.lost", "%s", why.text);
 }
 
 void executors_message(struct worker *worker, enum route_id route, const ProtobufCMessage *message)
@@ -210,7 +196,7 @@ void executors_message(struct worker *worker, enum route_id route, const Protobu
 		take_fence(self, (const Mha__Bus__FenceReport *)message);
 		break;
 	case ROUTE_CALL:
-		take_call(self, (const Mha__Bus__Call *)message);
+		calls_take(self, (const Mha__Bus__Call *)message);
 		break;
 	default:
 		break;

@@ -1,4 +1,4 @@
-/* Other agents: Raft's messages, echoes, surveys and facts. */
+/* Other agents: Raft's messages, echoes, surveys, facts and operators' calls. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +102,12 @@ static void on_envelope(void *arg, node_id from, const Mha__Peer__Envelope *enve
 		if (take_facts(self, from, envelope->facts, &event.facts))
 			raftnode_event(self->node, &event);
 		break;
+	case MHA__PEER__ENVELOPE__BODY_CALL:
+		calls_take_forwarded(self, from, envelope->call);
+		break;
+	case MHA__PEER__ENVELOPE__BODY_CALL_RESULT:
+		calls_take_result(self, from, envelope->call_result);
+		break;
 	default:
 		if (!must_abstain(self, envelope))
 			take_raft(self, from, envelope);
@@ -193,6 +199,28 @@ void peers_send_facts(struct consensus *self, const struct facts *own)
 		envelope.facts = &facts.facts;
 		(void)send_to(self, agent->config.nodes[i].id, &envelope);
 	}
+}
+
+int peers_send_call(struct consensus *self, node_id to, const struct call *call)
+{
+	Mha__Peer__Envelope envelope = MHA__PEER__ENVELOPE__INIT;
+	Mha__Bus__Call message;
+
+	call_to_message(call, &message);
+	envelope.body_case = MHA__PEER__ENVELOPE__BODY_CALL;
+	envelope.call = &message;
+	return send_to(self, to, &envelope);
+}
+
+void peers_send_call_result(struct consensus *self, node_id to, const struct call_result *result)
+{
+	Mha__Peer__Envelope envelope = MHA__PEER__ENVELOPE__INIT;
+	struct call_result_message message;
+
+	call_result_to_message(result, &message);
+	envelope.body_case = MHA__PEER__ENVELOPE__BODY_CALL_RESULT;
+	envelope.call_result = &message.result;
+	(void)send_to(self, to, &envelope);
 }
 
 int peers_open(struct consensus *self, struct err *why)

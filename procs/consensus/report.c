@@ -66,6 +66,15 @@ void report_recover(struct consensus *self)
 		memset(section, 0, sizeof(*section));
 	}
 	events_init(&self->events, self->worker->bus, applied);
+	if (applied != 0) {
+		self->events.state.degraded_lsn = section->degraded_lsn;
+		self->events.state.degraded_ms = section->degraded_ms;
+		self->events.counts.holds = section->holds;
+		memcpy(self->events.counts.failovers, section->failovers,
+		       sizeof(section->failovers));
+		memcpy(self->events.counts.operations, section->operations,
+		       sizeof(section->operations));
+	}
 	section->boot = boot;
 	section->started_ns = now;
 	section->failed = false;
@@ -74,6 +83,7 @@ void report_recover(struct consensus *self)
 	section->leader = NODE_NONE;
 	section->lease_until_ns = 0;
 	section->phase = PHASE_FOLLOWING;
+	section->hold = HOLD_NONE;
 	section->waiting_for = 0;
 	section->waiting_count = 0;
 	snprintf(section->why, sizeof(section->why), "starting");
@@ -107,10 +117,21 @@ static void fill_raft(struct consensus *self, const struct raft_view *view)
 		section->lease_term = view->term;
 }
 
+/* Counted by events.c as entries are applied. */
+static void fill_counts(struct status_consensus *section, const struct events *events)
+{
+	section->degraded_lsn = events->state.degraded ? events->state.degraded_lsn : 0;
+	section->degraded_ms = events->state.degraded ? events->state.degraded_ms : 0;
+	section->holds = events->counts.holds;
+	memcpy(section->failovers, events->counts.failovers, sizeof(section->failovers));
+	memcpy(section->operations, events->counts.operations, sizeof(section->operations));
+}
+
 static void fill_agent(struct status_consensus *section, const struct agent *agent)
 {
 	section->phase = agent->phase;
 	snprintf(section->why, sizeof(section->why), "%s", agent->why == NULL ? "" : agent->why);
+	section->hold = agent->hold;
 	section->waiting_for = 0;
 	section->waiting_count = 0;
 	if (agent->phase == PHASE_BLOCKED) {
@@ -143,6 +164,8 @@ void report_publish(struct consensus *self)
 	if (alive && !section->failed) {
 		fill_raft(self, &view);
 		fill_agent(section, raftnode_agent(self->node));
+		fill_counts(section, &self->events);
+		events_state(&self->events, &section->cluster);
 		if (view.leader && !self->was_leader)
 			self->elections++;
 		self->was_leader = view.leader;
@@ -151,6 +174,7 @@ void report_publish(struct consensus *self)
 		section->leader = NODE_NONE;
 		section->lease_until_ns = 0;
 		section->phase = PHASE_FOLLOWING;
+		section->hold = HOLD_NONE;
 		if (section->failed)
 			snprintf(section->why, sizeof(section->why),
 				 "this node takes no part in the consensus");

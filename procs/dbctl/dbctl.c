@@ -46,11 +46,12 @@ static void send_job(struct dbctl *dbctl, enum route_id route)
 {
 	const struct engine_work *work = dbctl->ops->work(dbctl->control);
 	Mha__Bus__Job job;
-	char text[ENGINE_TEXT_SIZE];
+	char text[ENGINE_TEXT_SIZE], fault_text[ENGINE_TEXT_SIZE];
 	struct err why;
 
 	mha__bus__job__init(&job);
 	snprintf(text, sizeof(text), "%s", work->text);
+	snprintf(fault_text, sizeof(fault_text), "%s", work->fault_text);
 	job.job = work->job;
 	job.done = work->done;
 	job.total = work->total;
@@ -58,6 +59,9 @@ static void send_job(struct dbctl *dbctl, enum route_id route)
 	job.incarnation = dbctl->incarnation;
 	job.directory = work->directory;
 	job.postmaster = (uint32_t)work->postmaster;
+	job.ending = work->ending;
+	job.fault = work->fault;
+	job.fault_text = fault_text;
 	if (bus_send(dbctl->worker->bus, route, &job.base, &why) < 0)
 		log_event(LOG_DEBUG, "dbctl.job", "%s", why.text);
 }

@@ -121,13 +121,20 @@ static void take_order(struct dbmon *dbmon, const Mha__Bus__Order *message)
 
 static void take_job(struct dbmon *dbmon, const Mha__Bus__Job *job)
 {
-	if (job->directory >= DIRECTORY_COUNT || job->postmaster > INT32_MAX) {
-		log_event(LOG_ERROR, "dbmon.job", "directory=%u postmaster=%u out of range",
-			  job->directory, job->postmaster);
+	if (job->directory >= DIRECTORY_COUNT || job->postmaster > INT32_MAX ||
+	    job->fault >= FAULT_COUNT) {
+		log_event(LOG_ERROR, "dbmon.job",
+			  "directory=%u postmaster=%u fault=%u out of range", job->directory,
+			  job->postmaster, job->fault);
 		return;
 	}
-	dbmon->ops->tell(dbmon->monitor, (enum engine_directory)job->directory,
-			 (pid_t)job->postmaster);
+	dbmon->ops->tell(dbmon->monitor, &(struct engine_told){
+						 .directory = (uint8_t)job->directory,
+						 .postmaster = (pid_t)job->postmaster,
+						 .ending = job->ending,
+						 .fault = (uint8_t)job->fault,
+						 .fault_text = job->fault_text,
+					 });
 }
 
 static void dbmon_message(struct worker *worker, enum route_id route,

@@ -5,11 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "gateway/requests.h"
+#include "os/clock.h"
+#include "wire/convert.h"
 #include "wire/zloop.h"
 
 #define REPLIES_QUEUED_MAX   64   /* per client; what is over is dropped */
@@ -21,11 +24,33 @@
 #define HEARTBEAT_TIMEOUT_MS 15000
 #define BACKLOG              128
 
+#define PENDING_MAX     48 /* requests whose answer is awaited */
+#define PENDING_TURN_MS 100
+#define CLIENT_ID_MAX   255 /* as ZeroMQ bounds it */
+/* After the consensus worker should have told the end of a call. */
+#define CALL_SPARE_MS 2000
+/* How libzmq names the other end of a local socket: with its user, group and process. */
+#define LOCAL_PEER "localhost:"
+
+/* A request that cannot be answered yet. */
+struct pending {
+	enum request_step step; /* REQUEST_CALL or REQUEST_WAIT; else: a free row */
+	uint64_t id;            /* as the client numbered it */
+	uint64_t call_id;
+	struct event_number since;
+	uint64_t until_ns;
+	bool delimiter;
+	size_t client_size;
+	uint8_t client[CLIENT_ID_MAX];
+};
+
 struct clients {
 	struct gateway *gateway;
 	zsock_t *router;
 	zsock_t *publisher; /* NULL: client.publish is empty */
 	struct zloop_socket *watched;
+	uv_timer_t *turns; /* runs while something is pending */
+	struct pending pending[PENDING_MAX];
 };
 
 /* One request as it came: parts[0] is the client, the last one the request. */
@@ -69,47 +94,208 @@ static bool letter_receive(void *socket, struct letter *letter)
 }
 
 /* The client, then a delimiter where the client's socket needs one, then the reply. */
-static void letter_reply(void *socket, struct letter *letter, bool delimiter, const uint8_t *reply,
-			 size_t size)
+static void send_reply(void *socket, const void *client, size_t client_size, bool delimiter,
+		       const uint8_t *reply, size_t size)
 {
-	zmq_msg_t *client = &letter->parts[0];
-
 	/* A client that is gone, or whose queue is full, gets nothing; it may ask again. */
-	if (zmq_send(socket, zmq_msg_data(client), zmq_msg_size(client),
-		     ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
+	if (zmq_send(socket, client, client_size, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
 		return;
 	if (delimiter && zmq_send(socket, "", 0, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
 		return;
 	(void)zmq_send(socket, reply, size, ZMQ_DONTWAIT);
 }
 
-static void letter_answer(struct clients *clients, void *socket, struct letter *letter)
+static void on_turn(uv_timer_t *timer);
+
+static struct pending *pending_new(struct clients *clients, struct letter *letter, bool delimiter,
+				   const struct request *request, uint64_t wait_ms)
+{
+	zmq_msg_t *client = &letter->parts[0];
+
+	for (unsigned i = 0; i < PENDING_MAX; i++) {
+		struct pending *row = &clients->pending[i];
+
+		if (row->step != REQUEST_ANSWER || zmq_msg_size(client) > CLIENT_ID_MAX)
+			continue;
+		*row = (struct pending){
+			.step = request->step,
+			.id = request->id,
+			.since = request->since,
+			.until_ns = clock_boot_ns() + wait_ms * 1000000,
+			.delimiter = delimiter,
+			.client_size = zmq_msg_size(client),
+		};
+		memcpy(row->client, zmq_msg_data(client), row->client_size);
+		CHECK(uv_timer_start(clients->turns, on_turn, PENDING_TURN_MS, PENDING_TURN_MS) ==
+		      0);
+		return row;
+	}
+	return NULL;
+}
+
+static void pending_reply(struct clients *clients, struct pending *row, uint8_t *reply, size_t size)
+{
+	if (size > 0)
+		send_reply(zsock_resolve(clients->router), row->client, row->client_size,
+			   row->delimiter, reply, size);
+	free(reply);
+	row->step = REQUEST_ANSWER;
+	clients->gateway->counters.client_requests++;
+}
+
+static void pending_events(struct clients *clients, struct pending *row)
+{
+	uint8_t *reply = NULL;
+	size_t size = request_events(row->id, &clients->gateway->events, row->since, &reply);
+
+	pending_reply(clients, row, reply, size);
+}
+
+static void pending_call_end(struct clients *clients, struct pending *row,
+			     const struct call_result *result)
+{
+	uint8_t *reply = NULL;
+	size_t size = request_call_end(row->id, gateway_look(clients->gateway), result, &reply);
+
+	pending_reply(clients, row, reply, size);
+}
+
+void clients_events(struct clients *clients)
+{
+	for (unsigned i = 0; i < PENDING_MAX; i++) {
+		struct pending *row = &clients->pending[i];
+
+		if (row->step == REQUEST_WAIT &&
+		    event_number_compare(clients->gateway->events.last, row->since) > 0)
+			pending_events(clients, row);
+	}
+}
+
+void clients_call_end(struct clients *clients, const struct call_result *result)
+{
+	for (unsigned i = 0; i < PENDING_MAX; i++) {
+		struct pending *row = &clients->pending[i];
+
+		if (row->step == REQUEST_CALL && row->call_id == result->id)
+			pending_call_end(clients, row, result);
+	}
+}
+
+/* Deadlines: no events came, or the consensus worker is gone with the call. */
+static void on_turn(uv_timer_t *timer)
+{
+	struct clients *clients = timer->data;
+	const struct call_result lost = {
+		.code = CALL_UNCERTAIN,
+		.blocker_count = 1,
+		.blockers = {{.kind = BLOCK_NO_QUORUM}},
+	};
+	const uint64_t now = clock_boot_ns();
+	bool any = false;
+
+	for (unsigned i = 0; i < PENDING_MAX; i++) {
+		struct pending *row = &clients->pending[i];
+
+		if (row->step == REQUEST_CALL && now >= row->until_ns)
+			pending_call_end(clients, row, &lost);
+		else if (row->step == REQUEST_WAIT && now >= row->until_ns)
+			pending_events(clients, row);
+		any = any || row->step != REQUEST_ANSWER;
+	}
+	if (!any)
+		uv_timer_stop(timer);
+}
+
+/*
+ * Root, or the user that the agent's own workers run as, on a local socket: libzmq takes the
+ * credentials from the kernel. Everybody else may only ask.
+ */
+static bool is_trusted(const zmq_msg_t *request)
+{
+	union {
+		const zmq_msg_t *from;
+		zmq_msg_t *to;
+	} message = {.from = request};
+	const char *peer = zmq_msg_gets(message.to, "Peer-Address");
+	char *end;
+	unsigned long user;
+
+	if (peer == NULL || strncmp(peer, LOCAL_PEER, strlen(LOCAL_PEER)) != 0 ||
+	    peer[strlen(LOCAL_PEER)] < '0' || peer[strlen(LOCAL_PEER)] > '9')
+		return false;
+	user = strtoul(peer + strlen(LOCAL_PEER), &end, 10);
+	return *end == ':' && (user == 0 || user == geteuid());
+}
+
+static int start_call(struct clients *clients, struct letter *letter, bool delimiter,
+		      struct request *request, struct err *why)
 {
 	struct gateway *gateway = clients->gateway;
-	bool delimiter = letter->count >= 2 && zmq_msg_size(&letter->parts[1]) == 0;
+	const struct conf *conf = &gateway->worker->conf;
+	struct pending *row;
+	Mha__Bus__Call message;
+	int rc;
+
+	row = pending_new(clients, letter, delimiter, request,
+			  5 * conf->election_ms + 1000 + CALL_SPARE_MS);
+	if (row == NULL)
+		return err_set(why, ERR_BUSY, "too many requests are being answered; ask again");
+	request->call.id = row->call_id = ++gateway->last_call;
+	call_to_message(&request->call, &message);
+	rc = bus_send(gateway->worker->bus, ROUTE_CALL, &message.base, why);
+	if (rc < 0) {
+		row->step = REQUEST_ANSWER;
+		return err_in(why, rc, "the consensus worker of this agent takes no calls now");
+	}
+	log_event(LOG_NOTICE, "gateway.call", "call=%s id=%llu node=%u",
+		  call_kind_name(request->call.kind), (unsigned long long)request->call.id,
+		  request->call.node);
+	return 0;
+}
+
+static void read_letter(struct clients *clients, struct letter *letter, bool delimiter,
+			struct request *out)
+{
+	zmq_msg_t *part = &letter->parts[letter->count - 1];
+	struct gateway *gateway = clients->gateway;
 	struct err why = {0};
-	uint8_t *reply = NULL;
-	bool refused = true;
-	size_t size;
+	int rc = 0;
+
+	request_read(zmq_msg_data(part), zmq_msg_size(part), gateway_look(gateway),
+		     &gateway->events, is_trusted(part), out);
+	if (out->step == REQUEST_CALL)
+		rc = start_call(clients, letter, delimiter, out, &why);
+	else if (out->step == REQUEST_WAIT &&
+		 pending_new(clients, letter, delimiter, out, out->wait_ms) == NULL)
+		rc = err_set(&why, ERR_BUSY, "too many requests are being answered; ask again");
+	if (rc < 0) {
+		out->step = REQUEST_REFUSE;
+		out->size = request_refuse(out->id, &why, &out->reply);
+	}
+}
+
+static void letter_answer(struct clients *clients, void *socket, struct letter *letter)
+{
+	bool delimiter = letter->count >= 2 && zmq_msg_size(&letter->parts[1]) == 0;
+	struct request request = {.step = REQUEST_REFUSE};
+	struct err why = {0};
 
 	if (letter->too_many || letter->count < 2 || (letter->count == 3) != delimiter) {
 		err_set(&why, ERR_INVALID,
 			"message: one frame with a mha.client.Request is wanted, after an empty "
 			"one from a REQ socket");
-		size = request_refuse(0, &why, &reply);
+		request.size = request_refuse(0, &why, &request.reply);
 	} else {
-		zmq_msg_t *request = &letter->parts[letter->count - 1];
-
-		size = request_answer(zmq_msg_data(request), zmq_msg_size(request),
-				      gateway_look(gateway), &gateway->events, &reply, &refused);
+		read_letter(clients, letter, delimiter, &request);
 	}
-	if (refused)
-		gateway->counters.refused++;
-	else
-		gateway->counters.client_requests++;
-	if (size > 0)
-		letter_reply(socket, letter, delimiter, reply, size);
-	free(reply);
+	if (request.step == REQUEST_REFUSE)
+		clients->gateway->counters.refused++;
+	else if (request.step == REQUEST_ANSWER)
+		clients->gateway->counters.client_requests++;
+	if (request.size > 0)
+		send_reply(socket, zmq_msg_data(&letter->parts[0]), zmq_msg_size(&letter->parts[0]),
+			   delimiter, request.reply, request.size);
+	free(request.reply);
 }
 
 static bool on_requests(void *arg, zsock_t *socket)
@@ -167,7 +353,10 @@ static int socket_bind(zsock_t *socket, const char *key, const char *endpoint, s
 	return 0;
 }
 
-/* Who may enter the directory may ask; what is told here is no secret on this host. */
+/*
+ * Who may enter the directory may ask (mode 0666): what is told here is no secret on this host. Who
+ * may change something is decided by the credentials of the connection, see is_trusted().
+ */
 static int bind_local(struct clients *clients, struct err *why)
 {
 	const char *run_dir = clients->gateway->worker->conf.run_dir;
@@ -227,6 +416,13 @@ int clients_open(struct clients **opened, struct gateway *gateway, struct err *w
 	if (clients == NULL)
 		return err_set(why, ERR_NO_MEMORY, "clients: %zu bytes", sizeof(*clients));
 	clients->gateway = gateway;
+	clients->turns = calloc(1, sizeof(*clients->turns));
+	if (clients->turns == NULL) {
+		free(clients);
+		return err_set(why, ERR_NO_MEMORY, "clients: %zu bytes", sizeof(*clients->turns));
+	}
+	CHECK(uv_timer_init(gateway->worker->loop, clients->turns) == 0);
+	clients->turns->data = clients;
 	if ((rc = open_router(clients, why)) < 0 || (rc = open_publisher(clients, why)) < 0) {
 		clients_close(clients);
 		return rc;
@@ -235,10 +431,18 @@ int clients_open(struct clients **opened, struct gateway *gateway, struct err *w
 	return 0;
 }
 
+static void on_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
 void clients_close(struct clients *clients)
 {
 	if (clients == NULL)
 		return;
+	/* The loop frees it when it runs again. */
+	clients->turns->data = clients->turns;
+	uv_close((uv_handle_t *)clients->turns, on_closed);
 	zloop_detach(clients->watched);
 	zsock_destroy(&clients->router);
 	zsock_destroy(&clients->publisher);

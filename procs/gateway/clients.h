@@ -14,5 +14,9 @@ MUST_CHECK int clients_open(struct clients **clients, struct gateway *gateway, s
 void clients_close(struct clients *clients);
 /* Topic: the event's name; then the event. Never waits; slow subscribers miss it. */
 void clients_publish(struct clients *clients, const struct event_row *row);
+/* An event is new: whoever waits for one gets it. */
+void clients_events(struct clients *clients);
+/* The end of a call that was given to the consensus worker. */
+void clients_call_end(struct clients *clients, const struct call_result *result);
 
 #endif

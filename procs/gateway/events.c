@@ -159,6 +159,8 @@ void events_since(const struct events *events, struct event_number since,
 	mha__client__events__init(&out->events);
 	out->events.events = out->list;
 	out->events.gap = !events->any || event_number_compare(since, events->complete_after) < 0;
+	out->events.last_index = events->last.index;
+	out->events.last_sub = events->last.sub;
 	for (unsigned i = 0; i < events->count; i++) {
 		const struct event_row *row = row_at(events, i);
 		size_t at = out->events.n_events;

@@ -9,6 +9,8 @@
 #include "gateway/clients.h"
 #include "gateway/http.h"
 #include "gateway/limit.h"
+#include "os/clock.h"
+#include "wire/convert.h"
 
 #define HOUSEKEEPING_MS 1000
 #define GROWTH_MAX      ((size_t)256 * 1024 * 1024)
@@ -28,11 +30,6 @@ void gateway_setup(const struct conf *conf, struct view_setup *setup)
 		to->postgres_port = (uint16_t)from->postgres_port;
 		CHECK(text_copy(to->name, sizeof(to->name), from->name));
 		CHECK(text_copy(to->address, sizeof(to->address), from->address));
-	}
-	switch (conf->protection_mode) {
-	case PROTECTION_MAX_PROTECTION:
-		CHECK(text_copy(setup->mode, sizeof(setup->mode), "max_protection"));
-		break;
 	}
 	CHECK(text_copy(setup->vip, sizeof(setup->vip), conf->vip_address));
 	slash = strchr(setup->vip, '/');
@@ -71,6 +68,8 @@ static int gateway_start(struct worker *worker, struct err *why)
 		return err_set(why, ERR_NO_MEMORY, "gateway: %zu bytes", sizeof(*gateway));
 	worker->self = gateway;
 	gateway->worker = worker;
+	/* Later than any that an earlier process gave. */
+	gateway->last_call = clock_boot_ns();
 	events_init(&gateway->events);
 	gateway_setup(&worker->conf, &gateway->setup);
 	CHECK(uv_timer_init(worker->loop, &gateway->housekeeping) == 0);
@@ -95,6 +94,7 @@ static void gateway_event(struct gateway *gateway, const Mha__Bus__Event *event)
 
 	if (row != NULL) {
 		clients_publish(gateway->clients, row);
+		clients_events(gateway->clients);
 		return;
 	}
 	if (why.code != 0) {
@@ -104,11 +104,24 @@ static void gateway_event(struct gateway *gateway, const Mha__Bus__Event *event)
 	}
 }
 
+static void gateway_call_end(struct gateway *gateway, const Mha__Bus__CallResult *message)
+{
+	struct call_result result;
+	struct err why = {0};
+
+	if (call_result_from_message(message, &result, &why) < 0)
+		log_event(LOG_WARNING, "gateway.call_refused", "%s", why.text);
+	else
+		clients_call_end(gateway->clients, &result);
+}
+
 static void gateway_message(struct worker *worker, enum route_id route,
 			    const ProtobufCMessage *message)
 {
 	if (route == ROUTE_EVENT)
 		gateway_event(worker->self, (const Mha__Bus__Event *)message);
+	else if (route == ROUTE_CALL_RESULT)
+		gateway_call_end(worker->self, (const Mha__Bus__CallResult *)message);
 }
 
 static void gateway_reload(struct worker *worker)

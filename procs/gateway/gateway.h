@@ -18,6 +18,7 @@ struct gateway {
 	uv_timer_t housekeeping;
 	struct http *http; /* NULL: http.listen is empty */
 	struct clients *clients;
+	uint64_t last_call; /* ids of calls given to the consensus worker; never repeated */
 	/* What the last answer was made of; overwritten by gateway_look(). */
 	struct sections sections;
 	struct view view;

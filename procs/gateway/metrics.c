@@ -211,6 +211,53 @@ static void decision_families(struct page *page)
 	    "1 if every earlier commit is held as the record says.", consensus->cluster.settled);
 }
 
+static void settings_families(struct page *page)
+{
+	const struct view *view = page->view;
+	const struct status_consensus *consensus = &view->from->consensus;
+	char text[96];
+
+	if (view->settings == NULL)
+		return;
+	family(page, "mha4rdb_mode", "gauge", "Protection mode: 1 for the current one.");
+	for (unsigned mode = MODE_MAX_PROTECTION; mode < MODE_COUNT; mode++) {
+		label(text, sizeof(text), "mode", protection_mode_name(mode));
+		count(page, text, view->settings->mode == mode);
+	}
+	one(page, "mha4rdb_degraded", "gauge",
+	    "1 if commits are held by fewer standbys than the mode wants.", view->degraded);
+	one(page, "mha4rdb_sync_wanted", "gauge",
+	    "Standbys that the mode wants to flush a commit before it is acknowledged.",
+	    view_sync_need(view));
+	one(page, "mha4rdb_paused", "gauge", "1 if the cluster is paused.", view->settings->paused);
+	one(page, "patroni_is_paused", "gauge", "1 if the cluster is paused.",
+	    view->settings->paused);
+	one(page, "mha4rdb_auto_failover", "gauge", "1 if a failover needs no operator.",
+	    view->settings->auto_failover);
+	one(page, "mha4rdb_operation_running", "gauge",
+	    "1 while an operation is scheduled or under way.", view->operation != NULL);
+	family(page, "mha4rdb_hold", "gauge",
+	       "1 for the reason why nobody is promoted, as far as this node knows.");
+	for (unsigned hold = HOLD_NONE + 1; hold < HOLD_COUNT; hold++) {
+		label(text, sizeof(text), "reason", hold_reason_name(hold));
+		count(page, text, view->hold == hold);
+	}
+	family(page, "mha4rdb_failovers_total", "counter",
+	       "Assignments of a primary that this agent saw committed, by cause.");
+	for (unsigned cause = CAUSE_NONE + 1; cause < CAUSE_COUNT; cause++) {
+		label(text, sizeof(text), "cause", assign_cause_name(cause));
+		count(page, text, consensus->failovers[cause]);
+	}
+	one(page, "mha4rdb_holds_total", "counter",
+	    "Decisions not to promote that this agent saw committed.", consensus->holds);
+	family(page, "mha4rdb_operations_total", "counter",
+	       "Operations that this agent saw come to a state, by that state.");
+	for (unsigned state = OPERATION_SCHEDULED; state < OPERATION_STATE_COUNT; state++) {
+		label(text, sizeof(text), "result", operation_state_name(state));
+		count(page, text, consensus->operations[state]);
+	}
+}
+
 static void failover_families(struct page *page)
 {
 	const struct cluster *cluster = &page->view->from->consensus.cluster;
@@ -224,7 +271,7 @@ static void failover_families(struct page *page)
 			causes[last->cause]++;
 	}
 	family(page, "mha4rdb_decisions", "gauge",
-	       "Decision records that are kept (at most 16), by cause.");
+	       "Decision records that are kept (at most 32), by cause.");
 	for (unsigned cause = CAUSE_NONE + 1; cause < CAUSE_COUNT; cause++) {
 		label(text, sizeof(text), "cause", assign_cause_name(cause));
 		count(page, text, causes[cause]);
@@ -244,7 +291,7 @@ static void failover_families(struct page *page)
 		sample(page, ",phase=\"open\"", (double)last->open_us / 1e6);
 }
 
-enum member_value { LAG, REPLAY_LAG, AGE, STREAMING, IN_RECORD, TIMELINE, UP };
+enum member_value { LAG, REPLAY_LAG, AGE, STREAMING, IN_RECORD, TIMELINE, FAULT, MAINTENANCE, UP };
 
 static bool member_value(const struct view_member *member, enum member_value which, double *value)
 {
@@ -269,6 +316,12 @@ static bool member_value(const struct view_member *member, enum member_value whi
 	case TIMELINE:
 		*value = (double)member->timeline;
 		return data && member->timeline != 0;
+	case FAULT:
+		*value = member->fault != FAULT_NONE;
+		return data && member->fresh;
+	case MAINTENANCE:
+		*value = member->maintenance;
+		return true;
 	default:
 		*value = member->fresh;
 		return true;
@@ -291,6 +344,10 @@ static void member_families(struct page *page)
 		[IN_RECORD] = {"mha4rdb_member_in_record", "gauge",
 			       "1 if commits count on the member, on record."},
 		[TIMELINE] = {"mha4rdb_member_timeline", "gauge", "Timeline of the member."},
+		[FAULT] = {"mha4rdb_member_fault", "gauge",
+			   "1 if something is wrong with the member's database."},
+		[MAINTENANCE] = {"mha4rdb_member_maintenance", "gauge",
+				 "1 if the member is in maintenance."},
 		[UP] = {"mha4rdb_member_heard", "gauge", "1 if the member was heard lately."},
 	};
 	char text[96];
@@ -309,6 +366,29 @@ static void member_families(struct page *page)
 	}
 }
 
+/* A histogram's samples have names of their own below that of the family. */
+static void margin_family(struct page *page, const struct status_margins *margins)
+{
+	char text[64];
+
+	family(page, "mha4rdb_fence_margin_seconds", "histogram",
+	       "From the fall of the fence to the end of the lease, for leases that ended.");
+	page->family = "mha4rdb_fence_margin_seconds_bucket";
+	for (unsigned i = 0; i < STATUS_MARGIN_BOUNDS; i++) {
+		char bound[32];
+
+		(void)snprintf(bound, sizeof(bound), "%.9g",
+			       (double)status_margin_bound_us(i) / 1e6);
+		label(text, sizeof(text), "le", bound);
+		count(page, text, status_margin_count(margins, i));
+	}
+	count(page, ",le=\"+Inf\"", status_margin_count(margins, STATUS_MARGIN_BOUNDS));
+	page->family = "mha4rdb_fence_margin_seconds_sum";
+	sample(page, "", (double)margins->sum_us / 1e6);
+	page->family = "mha4rdb_fence_margin_seconds_count";
+	count(page, "", status_margin_count(margins, STATUS_MARGIN_BOUNDS));
+}
+
 static void vip_families(struct page *page)
 {
 	const struct view *view = page->view;
@@ -319,7 +399,7 @@ static void vip_families(struct page *page)
 		return;
 	family(page, "mha4rdb_fence", "gauge",
 	       "The fence of this node's database port: 1 for the current state.");
-	for (unsigned state = FENCE_NONE; state <= FENCE_OPEN; state++) {
+	for (unsigned state = FENCE_NONE; state < FENCE_STATE_COUNT; state++) {
 		label(text, sizeof(text), "state", fence_state_name(state));
 		count(page, text, view->fence == state);
 	}
@@ -332,6 +412,7 @@ static void vip_families(struct page *page)
 	    vip->expiries);
 	family(page, "mha4rdb_vip_renew_seconds", "gauge", "Duration of the last renewal.");
 	sample(page, "", (double)vip->last_renew_us / 1e6);
+	margin_family(page, &vip->margins);
 }
 
 static void database_families(struct page *page)
@@ -389,6 +470,7 @@ char *metrics_print(const struct http_world *world)
 		raft_families(&page);
 		drop_families(&page);
 		decision_families(&page);
+		settings_families(&page);
 		failover_families(&page);
 	}
 	member_families(&page);

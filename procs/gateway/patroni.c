@@ -139,10 +139,11 @@ static json_t *replication_json(const struct view *view, const struct facts *fac
 /* What is ours and not Patroni's, for people who look with curl. */
 static json_t *own_json(const struct view *view)
 {
-	return json_pack("{s:I, s:I, s:s, s:o, s:o, s:s, s:o, s:o}", "epoch",
-			 (json_int_t)view->epoch, "term", (json_int_t)view->term, "phase",
-			 view->phase, "why", json_text(view->why), "lease_ms",
-			 json_known(view->lease_ms), "fence", view_fence_name(view),
+	return json_pack("{s:o, s:o, s:b, s:I, s:I, s:s, s:o, s:o, s:s, s:o, s:o}", "mode",
+			 json_text(view->mode), "ha", json_text(view->ha), "degraded",
+			 view->degraded, "epoch", (json_int_t)view->epoch, "term",
+			 (json_int_t)view->term, "phase", view->phase, "why", json_text(view->why),
+			 "lease_ms", json_known(view->lease_ms), "fence", view_fence_name(view),
 			 "not_primary_because", json_text(view->no_primary_why),
 			 "not_replica_because", json_text(view->no_replica_why));
 }
@@ -177,6 +178,8 @@ json_t *patroni_node_json(const struct view *view)
 		json_object_set_new(body, "quorum_standby", json_true());
 	if (patroni_unlocked(view))
 		json_object_set_new(body, "cluster_unlocked", json_true());
+	if (view->settings != NULL && view->settings->paused)
+		json_object_set_new(body, "pause", json_true());
 	if (system_id != 0) {
 		snprintf(text, sizeof(text), "%" PRIu64, system_id);
 		json_object_set_new(body, "database_system_identifier", json_string(text));
@@ -240,11 +243,20 @@ static json_t *cluster_member(const struct view *view, const struct view_member 
 	return row;
 }
 
+static json_t *scheduled_json(const struct view *view)
+{
+	const struct operation *operation = view->operation;
+
+	return json_pack("{s:o, s:s, s:s}", "at", json_time(operation->start_ms), "from",
+			 view_name(view, operation->from), "to", view_name(view, operation->to));
+}
+
 json_t *patroni_cluster_json(const struct view *view, const char *http_listen)
 {
 	json_t *members = json_array();
 	const struct view_member *sorted[NODES_MAX];
 	unsigned count = 0;
+	json_t *body;
 
 	for (unsigned i = 0; i < view->member_count; i++) {
 		unsigned at = count++;
@@ -259,7 +271,14 @@ json_t *patroni_cluster_json(const struct view *view, const char *http_listen)
 			json_array_append_new(members,
 					      cluster_member(view, sorted[i], http_listen));
 	}
-	return json_pack("{s:o, s:s}", "members", members, "scope", view->cluster);
+	body = json_pack("{s:o, s:s}", "members", members, "scope", view->cluster);
+	if (body == NULL)
+		return NULL;
+	if (view->settings != NULL && view->settings->paused)
+		json_object_set_new(body, "pause", json_true());
+	if (view->operation != NULL && view->operation->state == OPERATION_SCHEDULED)
+		json_object_set_new(body, "scheduled_switchover", scheduled_json(view));
+	return body;
 }
 
 static const struct decision *decision_of(const struct cluster *cluster, uint64_t epoch)

@@ -1,9 +1,11 @@
 #include "gateway/requests.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/macros.h"
+#include "base/text.h"
 
 static size_t reply_pack(const Mha__Client__Reply *reply, uint8_t **out)
 {
@@ -70,70 +72,259 @@ static size_t answer_history(uint64_t id, const struct view *view, uint8_t **out
 	return reply_pack(&reply, out);
 }
 
-static size_t answer_events(uint64_t id, const struct events *events,
-			    const Mha__Client__GetEvents *call, uint8_t **out)
+size_t request_events(uint64_t id, const struct events *events, struct event_number since,
+		      uint8_t **reply)
 {
-	struct event_number since = {call->since_index, call->since_sub};
-	Mha__Client__Reply reply;
-	struct events_message message;
+	Mha__Client__Reply message;
+	struct events_message list;
 
-	events_since(events, since, &message);
-	reply_init(&reply, id, MHA__CLIENT__REPLY__BODY_EVENTS);
-	reply.events = &message.events;
-	return reply_pack(&reply, out);
+	events_since(events, since, &list);
+	reply_init(&message, id, MHA__CLIENT__REPLY__BODY_EVENTS);
+	message.events = &list.events;
+	return reply_pack(&message, reply);
 }
 
-static size_t answer_call(const Mha__Client__Request *request, const struct view *view,
-			  const struct events *events, uint8_t **out, struct err *why)
+size_t request_call_end(uint64_t id, const struct view *view, const struct call_result *result,
+			uint8_t **reply)
+{
+	Mha__Client__Reply message;
+	struct call_reply_message body;
+
+	call_reply_to_message(view, result, &body);
+	reply_init(&message, id, MHA__CLIENT__REPLY__BODY_CALL_REPLY);
+	message.call_reply = &body.reply;
+	return reply_pack(&message, reply);
+}
+
+static void answer_events(const struct events *events, const Mha__Client__GetEvents *get,
+			  struct request *out)
+{
+	struct events_message list;
+
+	out->since = (struct event_number){get->since_index, get->since_sub};
+	out->wait_ms = get->wait_ms < EVENTS_WAIT_MS ? get->wait_ms : EVENTS_WAIT_MS;
+	events_since(events, out->since, &list);
+	if (out->wait_ms > 0 && list.events.n_events == 0)
+		out->step = REQUEST_WAIT;
+	else
+		out->size = request_events(out->id, events, out->since, &out->reply);
+}
+
+/* A question: answered from what is known here. False: the request is none. */
+static bool answer_question(const Mha__Client__Request *request, const struct view *view,
+			    const struct events *events, struct request *out)
 {
 	switch (request->call_case) {
 	case MHA__CLIENT__REQUEST__CALL_GET_LEADER:
-		return answer_leader(request->id, view, out);
+		out->size = answer_leader(out->id, view, &out->reply);
+		return true;
 	case MHA__CLIENT__REQUEST__CALL_GET_STATUS:
-		return answer_status(request->id, view, out);
+		out->size = answer_status(out->id, view, &out->reply);
+		return true;
 	case MHA__CLIENT__REQUEST__CALL_GET_HISTORY:
-		return answer_history(request->id, view, out);
+		out->size = answer_history(out->id, view, &out->reply);
+		return true;
 	case MHA__CLIENT__REQUEST__CALL_GET_EVENTS:
-		return answer_events(request->id, events, request->get_events, out);
+		answer_events(events, request->get_events, out);
+		return true;
 	default:
-		err_set(why, ERR_INVALID,
-			"request.call: none that this agent knows (get_leader, get_status, "
-			"get_history, get_events)");
-		return 0;
+		return false;
 	}
 }
 
-size_t request_answer(const uint8_t *bytes, size_t size, const struct view *view,
-		      const struct events *events, uint8_t **reply, bool *refused)
+/* The id of the member with that name. `needed`: an empty name is none. */
+static int take_node(const char *name, bool needed, const struct view *view, node_id *node,
+		     const char *field, struct err *why)
+{
+	*node = NODE_NONE;
+	if (name[0] == '\0' && !needed)
+		return 0;
+	for (unsigned i = 0; i < view->member_count; i++) {
+		if (strcmp(view->members[i].name, name) == 0) {
+			*node = view->members[i].id;
+			return 0;
+		}
+	}
+	return err_set(why, ERR_NOT_FOUND, "%s: no member is named '%.40s'", field, name);
+}
+
+static int take_mode(const Mha__Client__SetMode *set, const struct view *view, struct call *call,
+		     struct err *why)
+{
+	const struct settings *now = &view->from->consensus.cluster.settings;
+	uint64_t number = 0;
+
+	call->kind = CALL_MODE;
+	call->pin = set->pin;
+	call->force = set->force;
+	call->dry_run = set->dry_run;
+	call->mode = set->mode[0] == '\0' ? now->mode : 0;
+	for (uint8_t mode = MODE_MAX_PROTECTION; mode < MODE_COUNT; mode++) {
+		if (strcmp(set->mode, protection_mode_name(mode)) == 0)
+			call->mode = mode;
+	}
+	if (call->mode == 0)
+		return err_set(why, ERR_INVALID,
+			       "set_mode.mode: '%.40s' is none of max_protection, "
+			       "max_availability, max_performance",
+			       set->mode);
+	call->quorum_sync = QUORUM_SYNC_KEEP;
+	if (set->quorum[0] == '\0')
+		return 0;
+	if (strcmp(set->quorum, "majority") != 0 &&
+	    (!text_parse_u64(set->quorum, &number) || number == 0 || number >= NODES_MAX))
+		return err_set(why, ERR_INVALID,
+			       "set_mode.quorum: '%.40s' is neither majority nor 1 to %d",
+			       set->quorum, NODES_MAX - 1);
+	call->quorum_sync = (uint8_t)number;
+	return 0;
+}
+
+static int take_switchover(const Mha__Client__Switchover *from, const struct view *view,
+			   struct call *call, struct err *why)
+{
+	call->kind = CALL_SWITCHOVER;
+	call->dry_run = from->dry_run;
+	call->start_ms = from->start_ms;
+	call->end_ms = from->end_ms;
+	return take_node(from->to, false, view, &call->node, "switchover.to", why);
+}
+
+static int take_failover(const Mha__Client__Failover *from, const struct view *view,
+			 struct call *call, struct err *why)
+{
+	call->kind = CALL_FAILOVER;
+	call->dry_run = from->dry_run;
+	call->accept_loss = from->accept_loss;
+	return take_node(from->to, true, view, &call->node, "failover.to", why);
+}
+
+static int take_call(const Mha__Client__Request *request, const struct view *view,
+		     struct call *call, struct err *why)
+{
+	switch (request->call_case) {
+	case MHA__CLIENT__REQUEST__CALL_SWITCHOVER:
+		return take_switchover(request->switchover, view, call, why);
+	case MHA__CLIENT__REQUEST__CALL_FAILOVER:
+		return take_failover(request->failover, view, call, why);
+	case MHA__CLIENT__REQUEST__CALL_CANCEL:
+		call->kind = CALL_CANCEL;
+		return 0;
+	case MHA__CLIENT__REQUEST__CALL_SET_MODE:
+		return take_mode(request->set_mode, view, call, why);
+	case MHA__CLIENT__REQUEST__CALL_AUTO_FAILOVER:
+		call->kind = CALL_AUTO_FAILOVER;
+		call->on = request->auto_failover->on;
+		return 0;
+	case MHA__CLIENT__REQUEST__CALL_AUTO_SWITCH:
+		call->kind = CALL_AUTO_SWITCH;
+		call->on = request->auto_switch->on;
+		return 0;
+	case MHA__CLIENT__REQUEST__CALL_PAUSE:
+		call->kind = CALL_PAUSE;
+		call->end_ms = request->pause->until_ms;
+		return 0;
+	case MHA__CLIENT__REQUEST__CALL_RESUME:
+		call->kind = CALL_RESUME;
+		return 0;
+	case MHA__CLIENT__REQUEST__CALL_MAINTENANCE:
+		call->kind = CALL_MAINTENANCE;
+		call->on = request->maintenance->on;
+		return take_node(request->maintenance->node, true, view, &call->node,
+				 "maintenance.node", why);
+	default:
+		return err_set(why, ERR_INVALID,
+			       "request.call: none that this agent knows (get_leader, get_status, "
+			       "get_history, get_events, switchover, failover, cancel, set_mode, "
+			       "auto_failover, auto_switch, pause, resume, maintenance)");
+	}
+}
+
+/* A name that nobody has: an end of the call like any other, told without asking the leader. */
+static void refuse_name(const struct view *view, char *name, struct request *out)
+{
+	const struct call_result result = {
+		.code = CALL_REFUSED,
+		.blocker_count = 1,
+		.blockers = {{.kind = BLOCK_NO_SUCH_NODE}},
+	};
+	Mha__Client__Reply message;
+	struct call_reply_message body;
+
+	call_reply_to_message(view, &result, &body);
+	body.blockers[0].node = name;
+	reply_init(&message, out->id, MHA__CLIENT__REPLY__BODY_CALL_REPLY);
+	message.call_reply = &body.reply;
+	out->size = reply_pack(&message, &out->reply);
+}
+
+/* The name that a call is about; requests carry it in different places. */
+static char *name_of(const Mha__Client__Request *request)
+{
+	static char none[] = "";
+
+	switch (request->call_case) {
+	case MHA__CLIENT__REQUEST__CALL_SWITCHOVER:
+		return request->switchover->to;
+	case MHA__CLIENT__REQUEST__CALL_FAILOVER:
+		return request->failover->to;
+	case MHA__CLIENT__REQUEST__CALL_MAINTENANCE:
+		return request->maintenance->node;
+	default:
+		return none;
+	}
+}
+
+static void read_request(const Mha__Client__Request *request, const struct view *view,
+			 const struct events *events, bool trusted, struct request *out,
+			 struct err *why)
+{
+	int rc;
+
+	out->id = request->id;
+	if (request->version != CLIENT_PROTOCOL_VERSION) {
+		err_set(why, ERR_VERSION, "request.version: %u, but this agent speaks version %d",
+			request->version, CLIENT_PROTOCOL_VERSION);
+		return;
+	}
+	if (answer_question(request, view, events, out))
+		return;
+	rc = take_call(request, view, &out->call, why);
+	if (out->call.kind != CALL_NONE && !trusted) {
+		err_set(why, ERR_PERM,
+			"%s: only root may change something, over this agent's local socket",
+			call_kind_name(out->call.kind));
+		return;
+	}
+	if (rc == ERR_NOT_FOUND) {
+		*why = (struct err){0};
+		refuse_name(view, name_of(request), out);
+	} else if (rc == 0) {
+		out->step = REQUEST_CALL;
+	}
+}
+
+void request_read(const uint8_t *bytes, size_t size, const struct view *view,
+		  const struct events *events, bool trusted, struct request *out)
 {
 	struct err why = {0};
 	Mha__Client__Request *request;
-	uint64_t id = 0;
-	size_t answered = 0;
 
-	*reply = NULL;
-	*refused = false;
+	memset(out, 0, sizeof(*out));
 	request =
 		size <= REQUEST_BYTES_MAX ? mha__client__request__unpack(NULL, size, bytes) : NULL;
-	if (size > REQUEST_BYTES_MAX) {
+	if (size > REQUEST_BYTES_MAX)
 		err_set(&why, ERR_TOO_BIG, "request: %zu bytes, at most %d", size,
 			REQUEST_BYTES_MAX);
-	} else if (request == NULL) {
+	else if (request == NULL)
 		err_set(&why, ERR_CORRUPT, "request: %zu bytes that are no mha.client.Request",
 			size);
-	} else {
-		id = request->id;
-		if (request->version != CLIENT_PROTOCOL_VERSION)
-			err_set(&why, ERR_VERSION,
-				"request.version: %u, but this agent speaks version %d",
-				request->version, CLIENT_PROTOCOL_VERSION);
-		else
-			answered = answer_call(request, view, events, reply, &why);
-	}
+	else
+		read_request(request, view, events, trusted, out, &why);
 	if (request != NULL)
 		mha__client__request__free_unpacked(request, NULL);
 	if (why.code == 0)
-		return answered;
-	*refused = true;
-	return request_refuse(id, &why, reply);
+		return;
+	out->step = REQUEST_REFUSE;
+	out->size = request_refuse(out->id, &why, &out->reply);
 }

@@ -2,20 +2,44 @@
 #ifndef MHA_GATEWAY_REQUESTS_H
 #define MHA_GATEWAY_REQUESTS_H
 
+#include "core/call.h"
 #include "gateway/events.h"
 #include "view/message.h"
 
 #define REQUEST_BYTES_MAX 4096
+#define EVENTS_WAIT_MS    30000 /* the longest that GetEvents may wait */
+
+enum request_step {
+	REQUEST_ANSWER = 0, /* `reply` is the answer */
+	REQUEST_REFUSE,     /* so it is, and says what is wrong */
+	REQUEST_CALL,       /* `call` is to be carried out; its end is the answer */
+	REQUEST_WAIT,       /* nothing newer than `since` is here; wait for `wait_ms` at most */
+};
+
+struct request {
+	uint64_t id; /* as the client numbered it */
+	enum request_step step;
+	uint8_t *reply; /* heap, caller's; NULL when memory ran out */
+	size_t size;
+	struct call call; /* without id and via */
+	struct event_number since;
+	unsigned wait_ms;
+};
 
 /*
- * The packed Reply to the packed Request in `bytes`; whatever they are, there is an answer, which
- * names the place and the reason of what is wrong. Returns its size and sets `*reply` (heap,
- * caller's), or 0 when memory ran out. `*refused` says that it is an error.
+ * Read the packed Request in `bytes`; whatever they are, there is an answer, which names the place
+ * and the reason of what is wrong. `trusted`: the client may change something.
  */
-size_t request_answer(const uint8_t *bytes, size_t size, const struct view *view,
-		      const struct events *events, uint8_t **reply, bool *refused);
+void request_read(const uint8_t *bytes, size_t size, const struct view *view,
+		  const struct events *events, bool trusted, struct request *out);
 
-/* The same for a message that is no request at all: an error reply made of `code` and `text`. */
+/* An error reply made of code and text, to `id`. */
 size_t request_refuse(uint64_t id, const struct err *why, uint8_t **reply);
+/* The end of a call as its reply. */
+size_t request_call_end(uint64_t id, const struct view *view, const struct call_result *result,
+			uint8_t **reply);
+/* The events after `since`, be there any or not. */
+size_t request_events(uint64_t id, const struct events *events, struct event_number since,
+		      uint8_t **reply);
 
 #endif

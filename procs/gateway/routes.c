@@ -383,8 +383,11 @@ void http_answer(const struct http_request *request, const struct http_world *wo
 	if (!get && strcmp(request->method, "HEAD") != 0 &&
 	    strcmp(request->method, "OPTIONS") != 0) {
 		answer->allow = "GET, HEAD, OPTIONS";
-		answer->body = error_body("not_allowed", "this interface only answers questions: "
-							 "GET, HEAD and OPTIONS");
+		answer->body =
+			error_body("not_allowed", "this interface only answers questions "
+						  "(GET, HEAD and OPTIONS); what changes "
+						  "something goes through mhactl, as root on "
+						  "a member's host");
 		return;
 	}
 	answer->status = route->check(&context);

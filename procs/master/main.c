@@ -14,6 +14,8 @@
 #include "master.h"
 #include "os/caps.h"
 #include "os/clock.h"
+#include "os/sanitizer.h"
+#include "os/seccomp.h"
 #include "secrets.h"
 
 /* What starting, ending and arming workers takes, for as long as the agent runs. */
@@ -21,19 +23,20 @@
 	(CAP_BIT(CAP_SETUID) | CAP_BIT(CAP_SETGID) | CAP_BIT(CAP_SETPCAP) | CAP_BIT(CAP_KILL))
 #define CAPS_USEFUL CAP_BIT(CAP_SYS_NICE)
 
-enum action { ACTION_RUN, ACTION_CHECK, ACTION_PRINT, ACTION_SYSUSERS, ACTION_DONE };
+enum action { ACTION_RUN, ACTION_CHECK, ACTION_PRINT, ACTION_SYSUSERS, ACTION_RIGHTS, ACTION_DONE };
 
 static void print_usage(FILE *to)
 {
 	fputs("usage: mhad [--config FILE] [--foreground]\n"
 	      "       mhad [--config FILE] --check-config | --print-config\n"
-	      "       mhad --print-sysusers | --version | --help\n"
+	      "       mhad --print-sysusers | --print-rights | --version | --help\n"
 	      "\n"
 	      "  --config FILE     configuration file (" MHAD_CONF ")\n"
 	      "  --foreground      accepted and meaningless: mhad never leaves the foreground\n"
 	      "  --check-config    check the configuration and exit\n"
 	      "  --print-config    print the effective configuration and exit\n"
 	      "  --print-sysusers  print the operating system users as a sysusers.d file\n"
+	      "  --print-rights    print what each worker may\n"
 	      "\n"
 	      "SIGTERM stops the agent as agent.on_stop says, SIGHUP reloads the configuration.\n",
 	      to);
@@ -48,6 +51,7 @@ static int parse_arguments(int argc, char **argv, const char **path)
 		{"check-config", no_argument, NULL, ACTION_CHECK},
 		{"print-config", no_argument, NULL, ACTION_PRINT},
 		{"print-sysusers", no_argument, NULL, ACTION_SYSUSERS},
+		{"print-rights", no_argument, NULL, ACTION_RIGHTS},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
@@ -71,6 +75,7 @@ static int parse_arguments(int argc, char **argv, const char **path)
 		case ACTION_CHECK:
 		case ACTION_PRINT:
 		case ACTION_SYSUSERS:
+		case ACTION_RIGHTS:
 			action = choice;
 			break;
 		default:
@@ -186,7 +191,12 @@ static int drop_rights(const struct master *master, struct err *why)
 		return rc;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_set_errno(why, ERR_IO, errno, "no new privileges");
-	return 0;
+	if (!OS_SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_set_errno(why, ERR_IO, errno, "undumpable");
+	/* Workers and the database inherit it; a list that fits all of them cannot be shorter. */
+	if (master->conf.sandbox_seccomp != SANDBOX_OFF)
+		rc = seccomp_guard(master->conf.sandbox_seccomp == SANDBOX_LOG, why);
+	return rc;
 }
 
 static int open_section(struct master *master, struct err *why)
@@ -247,6 +257,10 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	if (action == ACTION_SYSUSERS) {
 		table_print_sysusers(stdout);
+		return EXIT_SUCCESS;
+	}
+	if (action == ACTION_RIGHTS) {
+		table_print_rights(stdout);
 		return EXIT_SUCCESS;
 	}
 	log_open("-", "master", LOG_NOTICE);

@@ -21,6 +21,8 @@ struct life {
 	uint64_t started_ns;
 	uint64_t heard_ns; /* the last heartbeat */
 	bool ready;
+	bool refused;          /* the sandbox ends it, ... */
+	uint32_t refused_call; /* ... because of this system call, as it says itself */
 	uv_poll_t exit_poll;
 	uv_poll_t control_poll;
 	unsigned open_polls; /* the last one to close frees the life */

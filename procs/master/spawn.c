@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "os/caps.h"
+#include "os/sanitizer.h"
 
 /* Descriptors 3..7 of common/worker/worker.h, in that order. */
 #define FD_FIRST 3
@@ -111,6 +112,37 @@ static void drop_ids(const struct spawn *spawn)
 	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), spawn, "no new privileges");
 }
 
+/* A soft limit that is stricter already stays. */
+static void limit(const struct spawn *spawn, __rlimit_resource_t resource, uint64_t value)
+{
+	struct rlimit now;
+
+	must(getrlimit(resource, &now), spawn, "read a limit");
+	if (now.rlim_max > value)
+		now.rlim_max = value;
+	if (now.rlim_cur > now.rlim_max)
+		now.rlim_cur = now.rlim_max;
+	must(setrlimit(resource, &now), spawn, "set a limit");
+}
+
+/* What the database would inherit is left to the service. */
+static void set_limits(const struct spawn *spawn)
+{
+	const struct sandbox_limits *limits = &spawn->row->limits;
+	const uint64_t mib = 1024 * 1024;
+
+	if (limits->files != 0)
+		limit(spawn, RLIMIT_NOFILE, limits->files);
+	if (limits->threads != 0)
+		limit(spawn, RLIMIT_NPROC, limits->threads);
+	if (limits->memory_mib != 0 && !OS_SANITIZED)
+		limit(spawn, RLIMIT_DATA, limits->memory_mib * mib);
+	if (limits->file_mib != 0)
+		limit(spawn, RLIMIT_FSIZE, limits->file_mib * mib);
+	if (spawn->row->calls != 0)
+		limit(spawn, RLIMIT_CORE, 0);
+}
+
 /* That root cannot be regained is tried, not believed. */
 static void prove_ids(const struct spawn *spawn)
 {
@@ -172,6 +204,7 @@ _Noreturn static void become_worker(const struct spawn *spawn, pid_t master)
 	umask(0077);
 	arrange_descriptors(spawn);
 	set_urgency(spawn);
+	set_limits(spawn);
 	drop_ids(spawn);
 	/* After the last change of identity, which would clear it. */
 	must(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), spawn, "end with the master");

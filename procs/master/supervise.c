@@ -16,6 +16,7 @@
 #include "os/clock.h"
 #include "os/control.h"
 #include "os/process.h"
+#include "os/seccomp.h"
 
 #define MS                  UINT64_C(1000000)
 #define BACKOFF_FIRST_MS    50 /* of the second restart; the first one is immediate */
@@ -133,6 +134,47 @@ static void life_close(struct life *life)
 	uv_close((uv_handle_t *)&life->control_poll, on_poll_closed);
 }
 
+/* One message of a worker; false: there is none. */
+static bool life_hear(struct life *life, struct control_message *message, int *failed)
+{
+	struct err why;
+	int fd;
+
+	*failed = control_receive(life->control, message, &fd, &why);
+	if (fd >= 0) /* Workers have nothing to hand over. */
+		close(fd);
+	if (*failed == 0 && message->kind == CONTROL_REFUSED) {
+		life->refused = true;
+		life->refused_call = message->flag;
+	}
+	return *failed == 0;
+}
+
+static void report_end(struct life *life, const struct process_end *end, uint64_t lived_ns)
+{
+	const struct child *child = life->child;
+	const char *name = WORKER_ROWS[child->id].name;
+	struct control_message message;
+	char call[64];
+	int failed;
+
+	log_event(child->master->stopping ? LOG_INFO : LOG_WARNING, "worker.ended",
+		  "worker=%s pid=%d %s=%d lived_ms=%llu", name, life->pid,
+		  end->by_signal ? "signal" : "status", end->code,
+		  (unsigned long long)(lived_ns / MS));
+	if (!end->by_signal || end->code != SIGSYS)
+		return;
+	/* Its last words wait where the heartbeats were. */
+	while (life_hear(life, &message, &failed))
+		continue;
+	log_event(
+		LOG_ERROR, "worker.sandbox",
+		"worker=%s pid=%d call=%s: a system call that is not on its list ended it; this is "
+		"a fault of the program or an attack",
+		name, life->pid,
+		life->refused ? seccomp_call_name((int)life->refused_call, call) : "unknown");
+}
+
 static void on_exit_poll(uv_poll_t *poll, int status, int events)
 {
 	struct life *life = poll->data;
@@ -152,10 +194,7 @@ static void on_exit_poll(uv_poll_t *poll, int status, int events)
 		log_event(LOG_ERROR, "worker.reap", "worker=%s pid=%d %s",
 			  WORKER_ROWS[child->id].name, life->pid, why.text);
 	else
-		log_event(master->stopping ? LOG_INFO : LOG_WARNING, "worker.ended",
-			  "worker=%s pid=%d %s=%d lived_ms=%llu", WORKER_ROWS[child->id].name,
-			  life->pid, end.by_signal ? "signal" : "status", end.code,
-			  (unsigned long long)(lived_ns / MS));
+		report_end(life, &end, lived_ns);
 	child->life = NULL;
 	life_close(life);
 	if (master->stopping)
@@ -170,15 +209,11 @@ static void on_control_poll(uv_poll_t *poll, int status, int events)
 	struct life *life = poll->data;
 	struct master *master = life->child->master;
 	struct control_message message;
-	struct err why;
-	int fd, rc;
+	int rc;
 
 	UNUSED(status);
 	UNUSED(events);
-	rc = control_receive(life->control, &message, &fd, &why);
-	if (fd >= 0) /* Workers have nothing to hand over. */
-		close(fd);
-	if (rc == ERR_BUSY || rc == ERR_INVALID)
+	if (!life_hear(life, &message, &rc) && (rc == ERR_BUSY || rc == ERR_INVALID))
 		return;
 	if (rc < 0) { /* Its end comes by the pidfd, or its heartbeat is missed. */
 		uv_poll_stop(poll);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "conf/conf.h"
+#include "os/sandbox.h"
 #include "status/status.h"
 
 enum master_worker {
@@ -27,6 +28,10 @@ struct worker_row {
 	bool on_witness;    /* runs where there is no database, too */
 	bool packet_socket; /* gets descriptor 6 */
 	bool groups;        /* keeps its user's supplementary groups */
+	unsigned calls;     /* enum call_group; 0: no list */
+	unsigned files;     /* enum sandbox_files */
+	unsigned ports;     /* enum sandbox_ports */
+	struct sandbox_limits limits;
 	enum secret_kind secret;
 	enum status_section_id section;
 };
@@ -40,5 +45,7 @@ bool worker_route_exists(enum master_worker from, enum master_worker to);
 
 /* The sysusers.d file: every user of the table but the database's. */
 void table_print_sysusers(FILE *to);
+/* One line per worker: what it may, as key=value words. */
+void table_print_rights(FILE *to);
 
 #endif

@@ -15,6 +15,8 @@
 struct destruction {
 	struct netlink *killer;
 	uint16_t port_be;
+	const struct peers *spared;
+	const struct peer_address *vip;
 	unsigned destroyed;
 	int rc; /* of the first connection that could not be destroyed */
 	struct err why;
@@ -35,6 +37,19 @@ static struct nlmsghdr *request(char *buffer, uint16_t type, uint16_t flags, uin
 	return message;
 }
 
+static bool is_spared(const struct destruction *work, const struct inet_diag_msg *found)
+{
+	struct peer_address from;
+	struct peer_address to;
+
+	if (work->spared == NULL)
+		return false;
+	peer_address_set(&from, found->idiag_family, found->id.idiag_dst);
+	peer_address_set(&to, found->idiag_family, found->id.idiag_src);
+	return peers_have(work->spared, &from) &&
+	       !(work->vip != NULL && peer_address_equal(&to, work->vip));
+}
+
 static void destroy_one(void *arg, const struct nlmsghdr *message)
 {
 	struct destruction *work = arg;
@@ -43,7 +58,8 @@ static void destroy_one(void *arg, const struct nlmsghdr *message)
 	int refusal = 0;
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*found) ||
-	    found->id.idiag_sport != work->port_be || (1U << found->idiag_state & STATES) == 0)
+	    found->id.idiag_sport != work->port_be || (1U << found->idiag_state & STATES) == 0 ||
+	    is_spared(work, found))
 		return;
 
 	struct nlmsghdr *ask =
@@ -80,10 +96,14 @@ void destroyer_close(struct destroyer *destroyer)
 	netlink_close(&destroyer->killer);
 }
 
-int destroyer_run(struct destroyer *destroyer, unsigned *destroyed, struct err *why)
+int destroyer_run(struct destroyer *destroyer, const struct peers *spared,
+		  const struct peer_address *vip, unsigned *destroyed, struct err *why)
 {
 	static const uint8_t FAMILIES[] = {AF_INET, AF_INET6};
-	struct destruction work = {.killer = &destroyer->killer, .port_be = htons(destroyer->port)};
+	struct destruction work = {.killer = &destroyer->killer,
+				   .port_be = htons(destroyer->port),
+				   .spared = spared,
+				   .vip = vip};
 	const struct inet_diag_sockid any = {
 		.idiag_sport = htons(destroyer->port),
 		.idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}};

@@ -7,6 +7,7 @@
 #define MHA_VIP_DESTROY_H
 
 #include "netlink.h"
+#include "peers.h"
 
 /* The sockets are opened once: when the fence falls, nothing of this has to be asked for. */
 struct destroyer {
@@ -23,8 +24,12 @@ void destroyer_close(struct destroyer *destroyer);
  * Destroy every connection whose local port is the given one, IPv4 and IPv6; listening sockets
  * stay. Call it when the fence is closed, so that no new one comes. `destroyed` is how many.
  *
+ *   spared  NULL, or the members whose connections stay, unless they came in on `vip` (NULL: there
+ *           is none): what a member's own agent does, it does without the virtual IP.
+ *
  * Returns 0, ERR_PERM (no CAP_NET_ADMIN), ERR_NOT_FOUND (a kernel that cannot), ERR_IO.
  */
-MUST_CHECK int destroyer_run(struct destroyer *destroyer, unsigned *destroyed, struct err *why);
+MUST_CHECK int destroyer_run(struct destroyer *destroyer, const struct peers *spared,
+			     const struct peer_address *vip, unsigned *destroyed, struct err *why);
 
 #endif

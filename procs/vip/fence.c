@@ -19,20 +19,41 @@
 #define HOOK_PRIORITY (-10)
 /* nft's number for "internet network service", so that `nft list` prints the port as such. */
 #define TYPE_SERVICE 13
+#define TYPE_IPV4    7
+#define TYPE_IPV6    8
 /* Notices read per wake-up: somebody's long rule list must not keep the lease waiting. */
 #define WATCH_LIMIT 64
-#define RULES_MARK  "mha4rdb 1: no lease, no database"
+/* Stands at every rule; another number is another shape, which is replaced. */
+#define RULES_MARK "mha4rdb 2: no lease, no database"
 
 enum direction { DIRECTION_IN, DIRECTION_OUT };
 
 static const struct {
 	const char *chain;
 	uint32_t hook;
-	uint32_t port_offset; /* in the TCP header */
+	uint32_t port_offset; /* of the database's end, in the TCP header */
+	uint32_t ipv4_offset; /* of the other end, in the network header */
+	uint32_t ipv6_offset;
 } DIRECTIONS[] = {
-	[DIRECTION_IN] = {CHAIN_IN, NF_INET_LOCAL_IN, 2},
-	[DIRECTION_OUT] = {CHAIN_OUT, NF_INET_LOCAL_OUT, 0},
+	[DIRECTION_IN] = {CHAIN_IN, NF_INET_LOCAL_IN, 2, 12, 8},
+	[DIRECTION_OUT] = {CHAIN_OUT, NF_INET_LOCAL_OUT, 0, 16, 24},
 };
+
+/* Sets of the other members' addresses, by family. */
+static const struct family {
+	int family;
+	uint8_t protocol; /* NFPROTO_* */
+	const char *set;
+	uint32_t type;
+} FAMILIES[] = {
+	{AF_INET, NFPROTO_IPV4, "peers", TYPE_IPV4},
+	{AF_INET6, NFPROTO_IPV6, "peers6", TYPE_IPV6},
+};
+
+bool fence_rule_ends(const struct fence_rule *rule)
+{
+	return rule->admits == FENCE_ADMITS_LEASE || rule->admits == FENCE_ADMITS_PEERS;
+}
 
 static void put_table(struct transaction *transaction, bool remove)
 {
@@ -43,16 +64,25 @@ static void put_table(struct transaction *transaction, bool remove)
 	mnl_attr_put_strz(message, NFTA_TABLE_NAME, FENCE_TABLE);
 }
 
-static void put_set(struct transaction *transaction)
+static void put_set(struct transaction *transaction, const char *name, uint32_t type, uint32_t size,
+		    uint32_t id)
 {
 	struct nlmsghdr *message = transaction_message(transaction, NFT_MSG_NEWSET, NLM_F_CREATE);
 
 	mnl_attr_put_strz(message, NFTA_SET_TABLE, FENCE_TABLE);
-	mnl_attr_put_strz(message, NFTA_SET_NAME, SET);
+	mnl_attr_put_strz(message, NFTA_SET_NAME, name);
 	mnl_attr_put_u32(message, NFTA_SET_FLAGS, htonl(NFT_SET_TIMEOUT));
-	mnl_attr_put_u32(message, NFTA_SET_KEY_TYPE, htonl(TYPE_SERVICE));
-	mnl_attr_put_u32(message, NFTA_SET_KEY_LEN, htonl(sizeof(uint16_t)));
-	mnl_attr_put_u32(message, NFTA_SET_ID, htonl(1));
+	mnl_attr_put_u32(message, NFTA_SET_KEY_TYPE, htonl(type));
+	mnl_attr_put_u32(message, NFTA_SET_KEY_LEN, htonl(size));
+	mnl_attr_put_u32(message, NFTA_SET_ID, htonl(id));
+}
+
+static void put_sets(struct transaction *transaction)
+{
+	put_set(transaction, SET, TYPE_SERVICE, sizeof(uint16_t), 1);
+	for (unsigned i = 0; i < COUNT_OF(FAMILIES); i++)
+		put_set(transaction, FAMILIES[i].set, FAMILIES[i].type,
+			peer_address_size(FAMILIES[i].family), 2 + i);
 }
 
 static void put_chain(struct transaction *transaction, enum direction direction)
@@ -76,13 +106,13 @@ static void put_chain(struct transaction *transaction, enum direction direction)
 	mnl_attr_put_strz(message, NFTA_RULE_CHAIN, DIRECTIONS[direction].chain);
 }
 
-/* reg1 = `size` bytes of the TCP header at `offset`. */
-static void put_tcp_field(struct nlmsghdr *message, uint32_t offset, uint32_t size)
+/* reg1 = `size` bytes at `offset` of the header `base`, NFT_PAYLOAD_*. */
+static void put_field(struct nlmsghdr *message, uint32_t base, uint32_t offset, uint32_t size)
 {
 	const struct expression payload = expression_begin(message, "payload");
 
 	mnl_attr_put_u32(message, NFTA_PAYLOAD_DREG, htonl(NFT_REG_1));
-	mnl_attr_put_u32(message, NFTA_PAYLOAD_BASE, htonl(NFT_PAYLOAD_TRANSPORT_HEADER));
+	mnl_attr_put_u32(message, NFTA_PAYLOAD_BASE, htonl(base));
 	mnl_attr_put_u32(message, NFTA_PAYLOAD_OFFSET, htonl(offset));
 	mnl_attr_put_u32(message, NFTA_PAYLOAD_LEN, htonl(size));
 	expression_end(message, &payload);
@@ -99,29 +129,36 @@ static void put_equals(struct nlmsghdr *message, const void *bytes, size_t size)
 	expression_end(message, &compare);
 }
 
+/* Go on only if the packet's property `key`, NFT_META_*, is this. */
+static void put_match_meta(struct nlmsghdr *message, uint32_t key, uint8_t value)
+{
+	const struct expression meta = expression_begin(message, "meta");
+
+	mnl_attr_put_u32(message, NFTA_META_KEY, htonl(key));
+	mnl_attr_put_u32(message, NFTA_META_DREG, htonl(NFT_REG_1));
+	expression_end(message, &meta);
+	put_equals(message, &value, sizeof(value));
+}
+
 /* Go on only with TCP segments of the database's port. */
 static void put_match_port(struct nlmsghdr *message, enum direction direction, uint16_t port)
 {
-	const struct expression meta = expression_begin(message, "meta");
-	const uint8_t tcp = IPPROTO_TCP;
 	const uint16_t port_be = htons(port);
 
-	mnl_attr_put_u32(message, NFTA_META_KEY, htonl(NFT_META_L4PROTO));
-	mnl_attr_put_u32(message, NFTA_META_DREG, htonl(NFT_REG_1));
-	expression_end(message, &meta);
-	put_equals(message, &tcp, sizeof(tcp));
-	put_tcp_field(message, DIRECTIONS[direction].port_offset, sizeof(port_be));
+	put_match_meta(message, NFT_META_L4PROTO, IPPROTO_TCP);
+	put_field(message, NFT_PAYLOAD_TRANSPORT_HEADER, DIRECTIONS[direction].port_offset,
+		  sizeof(port_be));
 	put_equals(message, &port_be, sizeof(port_be));
 }
 
-/* Go on only if the port, which is still in reg1, is not in the set. */
-static void put_not_admitted(struct nlmsghdr *message)
+/* Go on only if what is in reg1 is in the set, or with NFT_LOOKUP_F_INV: is not. */
+static void put_lookup(struct nlmsghdr *message, const char *set, uint32_t flags)
 {
 	const struct expression lookup = expression_begin(message, "lookup");
 
-	mnl_attr_put_strz(message, NFTA_LOOKUP_SET, SET);
+	mnl_attr_put_strz(message, NFTA_LOOKUP_SET, set);
 	mnl_attr_put_u32(message, NFTA_LOOKUP_SREG, htonl(NFT_REG_1));
-	mnl_attr_put_u32(message, NFTA_LOOKUP_FLAGS, htonl(NFT_LOOKUP_F_INV));
+	mnl_attr_put_u32(message, NFTA_LOOKUP_FLAGS, htonl(flags));
 	expression_end(message, &lookup);
 }
 
@@ -131,7 +168,7 @@ static void put_no_reset(struct nlmsghdr *message)
 	const uint8_t rst = 0x04;
 	const uint8_t nothing = 0;
 
-	put_tcp_field(message, 13, sizeof(rst));
+	put_field(message, NFT_PAYLOAD_TRANSPORT_HEADER, 13, sizeof(rst));
 
 	const struct expression bits = expression_begin(message, "bitwise");
 
@@ -144,67 +181,115 @@ static void put_no_reset(struct nlmsghdr *message)
 	put_equals(message, &nothing, sizeof(nothing));
 }
 
-static void put_verdict(struct nlmsghdr *message, enum direction direction)
+static void put_reject(struct nlmsghdr *message)
 {
-	if (direction == DIRECTION_IN) {
-		const struct expression reject = expression_begin(message, "reject");
+	const struct expression reject = expression_begin(message, "reject");
 
-		mnl_attr_put_u32(message, NFTA_REJECT_TYPE, htonl(NFT_REJECT_TCP_RST));
-		mnl_attr_put_u8(message, NFTA_REJECT_ICMP_CODE, 0);
-		expression_end(message, &reject);
-		return;
-	}
+	mnl_attr_put_u32(message, NFTA_REJECT_TYPE, htonl(NFT_REJECT_TCP_RST));
+	mnl_attr_put_u8(message, NFTA_REJECT_ICMP_CODE, 0);
+	expression_end(message, &reject);
+}
 
-	const struct expression drop = expression_begin(message, "immediate");
+/* NF_ACCEPT: of this table only, the host's own firewall still has its say. NF_DROP. */
+static void put_verdict(struct nlmsghdr *message, uint32_t code)
+{
+	const struct expression immediate = expression_begin(message, "immediate");
 
 	mnl_attr_put_u32(message, NFTA_IMMEDIATE_DREG, htonl(NFT_REG_VERDICT));
 
 	struct nlattr *data = mnl_attr_nest_start(message, NFTA_IMMEDIATE_DATA);
 	struct nlattr *verdict = mnl_attr_nest_start(message, NFTA_DATA_VERDICT);
 
-	mnl_attr_put_u32(message, NFTA_VERDICT_CODE, htonl(NF_DROP));
+	mnl_attr_put_u32(message, NFTA_VERDICT_CODE, htonl(code));
 	mnl_attr_nest_end(message, verdict);
 	mnl_attr_nest_end(message, data);
-	expression_end(message, &drop);
+	expression_end(message, &immediate);
 }
 
-static void put_rule(struct transaction *transaction, enum direction direction, uint16_t port)
+/* A rule at the end of its chain; its expressions follow until end_rule(). */
+static struct nlmsghdr *begin_rule(struct transaction *transaction, enum direction direction,
+				   struct nlattr **list)
 {
 	struct nlmsghdr *message =
 		transaction_message(transaction, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
 
 	mnl_attr_put_strz(message, NFTA_RULE_TABLE, FENCE_TABLE);
 	mnl_attr_put_strz(message, NFTA_RULE_CHAIN, DIRECTIONS[direction].chain);
+	*list = mnl_attr_nest_start(message, NFTA_RULE_EXPRESSIONS);
+	return message;
+}
 
-	struct nlattr *list = mnl_attr_nest_start(message, NFTA_RULE_EXPRESSIONS);
-
-	put_match_port(message, direction, port);
-	put_not_admitted(message);
-	put_no_reset(message);
-	put_verdict(message, direction);
+static void end_rule(struct nlmsghdr *message, struct nlattr *list)
+{
 	mnl_attr_nest_end(message, list);
 	comment_put(message, NFTA_RULE_USERDATA, RULES_MARK);
 }
 
-/* The element of this port, or with NULL: every element of the set. */
-static void put_element(struct transaction *transaction, uint16_t type, const struct fence *fence,
-			const struct fence_rule *rule)
+static void put_peers_rule(struct transaction *transaction, enum direction direction, uint16_t port,
+			   const struct family *family)
+{
+	struct nlattr *list;
+	struct nlmsghdr *message = begin_rule(transaction, direction, &list);
+	const uint32_t offset = family->family == AF_INET ? DIRECTIONS[direction].ipv4_offset
+							  : DIRECTIONS[direction].ipv6_offset;
+
+	put_match_meta(message, NFT_META_NFPROTO, family->protocol);
+	put_match_port(message, direction, port);
+	put_field(message, NFT_PAYLOAD_NETWORK_HEADER, offset, peer_address_size(family->family));
+	put_lookup(message, family->set, 0);
+	put_verdict(message, NF_ACCEPT);
+	end_rule(message, list);
+}
+
+static void put_rules(struct transaction *transaction, enum direction direction, uint16_t port)
+{
+	struct nlattr *list;
+
+	for (unsigned i = 0; i < COUNT_OF(FAMILIES); i++)
+		put_peers_rule(transaction, direction, port, &FAMILIES[i]);
+
+	struct nlmsghdr *message = begin_rule(transaction, direction, &list);
+
+	put_match_port(message, direction, port);
+	/* The port is still in the register. */
+	put_lookup(message, SET, NFT_LOOKUP_F_INV);
+	put_no_reset(message);
+	if (direction == DIRECTION_IN)
+		put_reject(message);
+	else
+		put_verdict(message, NF_DROP);
+	end_rule(message, list);
+}
+
+/* Add or delete elements of a set: begin, any number of elements, end. */
+static struct nlmsghdr *begin_elements(struct transaction *transaction, uint16_t type,
+				       const char *set, struct nlattr **list)
 {
 	struct nlmsghdr *message = transaction_message(
 		transaction, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
-	const uint16_t port_be = htons(fence->port);
 
 	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, FENCE_TABLE);
-	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, SET);
+	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set);
+	*list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+	return message;
+}
 
-	struct nlattr *list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+/* `rule` NULL: the bare key. */
+static void put_key(struct nlmsghdr *message, const struct fence *fence, const void *key,
+		    size_t size, const struct fence_rule *rule)
+{
+	static const uint8_t NOTES[] = {
+		[FENCE_ADMITS_LEASE] = NOTE_LEASE,
+		[FENCE_ADMITS_ALL] = NOTE_STANDBY,
+		[FENCE_ADMITS_PEERS] = NOTE_SWITCHOVER,
+	};
 	struct nlattr *element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
 
-	expression_put_value(message, NFTA_SET_ELEM_KEY, &port_be, sizeof(port_be));
-	if (rule != NULL && rule->admits == FENCE_ADMITS_LEASE)
+	expression_put_value(message, NFTA_SET_ELEM_KEY, key, size);
+	if (rule != NULL && fence_rule_ends(rule))
 		mnl_attr_put_u64(message, NFTA_SET_ELEM_TIMEOUT, htobe64(rule->timeout_ms));
 	if (rule != NULL) {
-		const struct note note = {.lease = rule->admits == FENCE_ADMITS_LEASE,
+		const struct note note = {.kind = NOTES[rule->admits],
 					  .epoch = rule->epoch,
 					  .cluster = fence->cluster};
 		char text[NOTE_SIZE];
@@ -212,15 +297,59 @@ static void put_element(struct transaction *transaction, uint16_t type, const st
 		comment_put(message, NFTA_SET_ELEM_USERDATA, note_print(&note, text));
 	}
 	mnl_attr_nest_end(message, element);
+}
+
+/* The element of this port; `rule` NULL: without anything said about it. */
+static void put_port(struct transaction *transaction, uint16_t type, const struct fence *fence,
+		     const struct fence_rule *rule)
+{
+	const uint16_t port_be = htons(fence->port);
+	struct nlattr *list;
+	struct nlmsghdr *message = begin_elements(transaction, type, SET, &list);
+
+	put_key(message, fence, &port_be, sizeof(port_be), rule);
 	mnl_attr_nest_end(message, list);
 }
 
-static void put_flush_set(struct transaction *transaction)
+static void put_peers(struct transaction *transaction, const struct fence *fence,
+		      const struct fence_rule *rule)
+{
+	const struct peers *peers = &fence->peers;
+
+	for (unsigned i = 0; i < peers->count; i++) {
+		const struct peer_address *peer = &peers->list[i];
+		const struct family *family = &FAMILIES[peer->family == AF_INET ? 0 : 1];
+		struct nlattr *list;
+		struct nlmsghdr *message =
+			begin_elements(transaction, NFT_MSG_NEWSETELEM, family->set, &list);
+
+		put_key(message, fence, peer->bytes, peer_address_size(peer->family), rule);
+		mnl_attr_nest_end(message, list);
+	}
+}
+
+static void put_flush_set(struct transaction *transaction, const char *set)
 {
 	struct nlmsghdr *message = transaction_message(transaction, NFT_MSG_DELSETELEM, 0);
 
 	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, FENCE_TABLE);
-	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, SET);
+	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set);
+}
+
+static void put_flush_peers(struct transaction *transaction)
+{
+	for (unsigned i = 0; i < COUNT_OF(FAMILIES); i++)
+		put_flush_set(transaction, FAMILIES[i].set);
+}
+
+/* What `rule` admits, into sets that are empty by now. */
+static void put_admitted(struct transaction *transaction, const struct fence *fence,
+			 const struct fence_rule *rule)
+{
+	if (rule->admits == FENCE_ADMITS_PEERS)
+		put_peers(transaction, fence, rule);
+	else if (rule->admits != FENCE_ADMITS_NOBODY)
+		put_port(transaction, NFT_MSG_NEWSETELEM, fence, rule);
 }
 
 static int install(struct fence *fence, const struct fence_rule *rule, bool keep, bool anew,
@@ -234,16 +363,16 @@ static int install(struct fence *fence, const struct fence_rule *rule, bool keep
 		put_table(&transaction, true);
 		put_table(&transaction, false);
 	}
-	put_set(&transaction);
+	put_sets(&transaction);
 	if (!keep) {
-		put_flush_set(&transaction);
-		if (rule->admits != FENCE_ADMITS_NOBODY)
-			put_element(&transaction, NFT_MSG_NEWSETELEM, fence, rule);
+		put_flush_set(&transaction, SET);
+		put_flush_peers(&transaction);
+		put_admitted(&transaction, fence, rule);
 	}
 	put_chain(&transaction, DIRECTION_IN);
 	put_chain(&transaction, DIRECTION_OUT);
-	put_rule(&transaction, DIRECTION_IN, fence->port);
-	put_rule(&transaction, DIRECTION_OUT, fence->port);
+	put_rules(&transaction, DIRECTION_IN, fence->port);
+	put_rules(&transaction, DIRECTION_OUT, fence->port);
 	return transaction_commit(&transaction, NULL, why);
 }
 
@@ -275,10 +404,10 @@ int fence_set(struct fence *fence, const struct fence_rule *rule, struct err *wh
 		int refusal = 0;
 
 		transaction_begin(&transaction, &fence->netlink);
-		put_element(&transaction, NFT_MSG_NEWSETELEM, fence, NULL);
-		put_element(&transaction, NFT_MSG_DELSETELEM, fence, NULL);
-		if (rule->admits != FENCE_ADMITS_NOBODY)
-			put_element(&transaction, NFT_MSG_NEWSETELEM, fence, rule);
+		put_port(&transaction, NFT_MSG_NEWSETELEM, fence, NULL);
+		put_port(&transaction, NFT_MSG_DELSETELEM, fence, NULL);
+		put_flush_peers(&transaction);
+		put_admitted(&transaction, fence, rule);
 		rc = transaction_commit(&transaction, &refusal, why);
 		if (rc == 0 || (refusal != -ENOENT && refusal != -EEXIST))
 			break;
@@ -287,16 +416,22 @@ int fence_set(struct fence *fence, const struct fence_rule *rule, struct err *wh
 }
 
 struct element_search {
-	uint16_t port_be;
+	const void *key; /* NULL: any */
+	size_t key_size;
 	uint64_t cluster;
 	struct fence_rule *rule;
 };
 
 static int read_element(const struct nlattr *element, void *arg)
 {
+	static const uint8_t ADMITS[NOTE_KIND_COUNT] = {
+		[NOTE_LEASE] = FENCE_ADMITS_LEASE,
+		[NOTE_STANDBY] = FENCE_ADMITS_ALL,
+		[NOTE_SWITCHOVER] = FENCE_ADMITS_PEERS,
+	};
 	const struct element_search *search = arg;
 	const struct nlattr *part = NULL;
-	bool is_port = false;
+	bool is_key = false;
 	bool has_timeout = false;
 	bool noted = false;
 	uint64_t left_ms = 0;
@@ -308,8 +443,8 @@ static int read_element(const struct nlattr *element, void *arg)
 
 		switch (mnl_attr_get_type(part)) {
 		case NFTA_SET_ELEM_KEY:
-			is_port = expression_value_is(part, &search->port_be,
-						      sizeof(search->port_be));
+			is_key = search->key == NULL ||
+				 expression_value_is(part, search->key, search->key_size);
 			break;
 		case NFTA_SET_ELEM_TIMEOUT:
 			has_timeout = true;
@@ -326,15 +461,16 @@ static int read_element(const struct nlattr *element, void *arg)
 			break;
 		}
 	}
-	if (!is_port || !noted || note.cluster != search->cluster || note.lease != has_timeout)
+	if (!is_key || !noted || note.cluster != search->cluster ||
+	    (note.kind == NOTE_SWITCHOVER) != (search->key == NULL))
 		return MNL_CB_OK;
-	if (note.lease && left_ms == 0)
-		return MNL_CB_OK;
-	*search->rule = (struct fence_rule){
-		.admits = note.lease ? FENCE_ADMITS_LEASE : FENCE_ADMITS_ALL,
-		.epoch = note.epoch,
-		.timeout_ms = left_ms,
-	};
+
+	const struct fence_rule found = {.admits = ADMITS[note.kind],
+					 .epoch = note.epoch,
+					 .timeout_ms = has_timeout ? left_ms : 0};
+
+	if (fence_rule_ends(&found) == (found.timeout_ms > 0) && has_timeout == (left_ms > 0))
+		*search->rule = found;
 	return MNL_CB_OK;
 }
 
@@ -348,21 +484,38 @@ static void take_elements(void *arg, const struct nlmsghdr *message)
 	}
 }
 
-int fence_read(struct fence *fence, struct fence_rule *rule, struct err *why)
+static int read_set(struct fence *fence, const char *set, const void *key, size_t key_size,
+		    struct fence_rule *rule, struct err *why)
 {
 	struct element_search search = {
-		.port_be = htons(fence->port), .cluster = fence->cluster, .rule = rule};
+		.key = key, .key_size = key_size, .cluster = fence->cluster, .rule = rule};
 	char buffer[256];
 	struct nlmsghdr *message =
 		nftables_message(buffer, NFT_MSG_GETSETELEM, NLM_F_REQUEST | NLM_F_DUMP);
 
-	*rule = (struct fence_rule){.admits = FENCE_ADMITS_NOBODY};
 	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, FENCE_TABLE);
-	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, SET);
+	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set);
 
 	const int rc = netlink_talk(&fence->netlink, message, take_elements, &search, NULL, why);
 
-	return rc < 0 ? err_in(why, rc, "read nftables set inet %s %s", FENCE_TABLE, SET) : 0;
+	return rc < 0 ? err_in(why, rc, "read nftables set inet %s %s", FENCE_TABLE, set) : 0;
+}
+
+int fence_read(struct fence *fence, struct fence_rule *rule, struct err *why)
+{
+	const uint16_t port_be = htons(fence->port);
+	int rc;
+
+	*rule = (struct fence_rule){.admits = FENCE_ADMITS_NOBODY};
+	rc = read_set(fence, SET, &port_be, sizeof(port_be), rule, why);
+	for (unsigned i = 0; rc == 0 && i < COUNT_OF(FAMILIES); i++) {
+		struct fence_rule peers = {.admits = FENCE_ADMITS_NOBODY};
+
+		rc = read_set(fence, FAMILIES[i].set, NULL, 0, &peers, why);
+		if (rule->admits == FENCE_ADMITS_NOBODY)
+			*rule = peers;
+	}
+	return rc;
 }
 
 static void count_rule(void *arg, const struct nlmsghdr *message)
@@ -395,7 +548,8 @@ bool fence_is_whole(struct fence *fence)
 	mnl_attr_put_strz(message, NFTA_RULE_TABLE, FENCE_TABLE);
 	if (netlink_talk(&fence->netlink, message, count_rule, &count, NULL, NULL) < 0)
 		return false;
-	return count == COUNT_OF(DIRECTIONS) && fence_read(fence, &rule, NULL) == 0;
+	return count == COUNT_OF(DIRECTIONS) * (1 + COUNT_OF(FAMILIES)) &&
+	       fence_read(fence, &rule, NULL) == 0;
 }
 
 int fence_remove(struct fence *fence, struct err *why)
@@ -457,13 +611,14 @@ enum fence_notice fence_watch(struct fence *fence)
 	return notice;
 }
 
-int fence_open(struct fence *fence, uint16_t port, uint64_t cluster, struct err *why)
+int fence_open(struct fence *fence, uint16_t port, uint64_t cluster, const struct peers *peers,
+	       struct err *why)
 {
 	char buffer[256];
 	int rc;
 
 	CHECK(port != 0);
-	*fence = (struct fence){.port = port, .cluster = cluster};
+	*fence = (struct fence){.port = port, .cluster = cluster, .peers = *peers};
 	if ((rc = netlink_open(&fence->netlink, NETLINK_NETFILTER, why)) < 0)
 		return err_in(why, rc, "kernel fence");
 

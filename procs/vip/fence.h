@@ -1,10 +1,13 @@
 /*
- * The kernel-held fence: table `inet mha4rdb` with one set and one rule per direction. What goes to
- * or from the database port passes only while the port is an element of set `admitted`; under a
- * lease the element has a timeout, so that the kernel closes by itself when nobody renews it.
+ * The kernel-held fence: table `inet mha4rdb` with three sets and three rules per direction. What
+ * goes to or from the database port passes only while the port is an element of set `admitted`, or
+ * the other end one of `peers` or `peers6`; under a lease the elements have a timeout, so that the
+ * kernel closes by itself when nobody renews them.
  *
- *   input   tcp dport PORT, not admitted, no RST: reject with tcp reset (established ones too)
- *   output  tcp sport PORT, not admitted, no RST: drop
+ *   input   tcp dport PORT, source in peers or peers6: accept
+ *           tcp dport PORT, not admitted, no RST: reject with tcp reset (established ones too)
+ *   output  tcp sport PORT, destination in peers or peers6: accept
+ *           tcp sport PORT, not admitted, no RST: drop
  *
  * Resets pass in both directions: they carry no data and are how each side learns of the end.
  * Nothing else is matched, other tables are not touched. Each change is one transaction.
@@ -19,6 +22,7 @@
 #include <stdint.h>
 
 #include "netlink.h"
+#include "peers.h"
 
 #define FENCE_TABLE "mha4rdb"
 
@@ -27,19 +31,29 @@ struct fence {
 	struct netlink events;
 	uint16_t port;
 	uint64_t cluster; /* whose elements are taken over */
+	struct peers peers;
 };
 
-enum fence_admits { FENCE_ADMITS_NOBODY = 0, FENCE_ADMITS_LEASE, FENCE_ADMITS_ALL };
+enum fence_admits {
+	FENCE_ADMITS_NOBODY = 0,
+	FENCE_ADMITS_LEASE, /* everybody, for the timeout */
+	FENCE_ADMITS_ALL,   /* everybody */
+	FENCE_ADMITS_PEERS, /* the other members, for the timeout */
+};
 
 /* What the kernel lets through, or should. */
 struct fence_rule {
 	uint8_t admits;      /* enum fence_admits */
 	uint64_t epoch;      /* not for NOBODY */
-	uint64_t timeout_ms; /* LEASE only, at least 1: what is left of it */
+	uint64_t timeout_ms; /* LEASE and PEERS only, at least 1: what is left of it */
 };
 
+/* The kernel ends it by itself. */
+bool fence_rule_ends(const struct fence_rule *rule);
+
 /* ERR_NOT_FOUND: a kernel without nftables. ERR_PERM: no CAP_NET_ADMIN. */
-MUST_CHECK int fence_open(struct fence *fence, uint16_t port, uint64_t cluster, struct err *why);
+MUST_CHECK int fence_open(struct fence *fence, uint16_t port, uint64_t cluster,
+			  const struct peers *peers, struct err *why);
 /* The kernel goes on with what it has. Closed already is fine. */
 void fence_close(struct fence *fence);
 

@@ -5,17 +5,18 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "os/clock.h"
 
 #define MS UINT64_C(1000000)
 #define S  UINT64_C(1000000000)
 
 /* `off` after `automatic`: the rules of an earlier start would keep the port shut for ever. */
-static void remove_leftovers(uint16_t port, uint64_t cluster)
+static void remove_leftovers(uint16_t port, uint64_t cluster, const struct peers *peers)
 {
 	struct fence fence;
 	struct err why = {0};
 
-	if (fence_open(&fence, port, cluster, NULL) < 0)
+	if (fence_open(&fence, port, cluster, peers, NULL) < 0)
 		return;
 	if (fence_remove(&fence, &why) < 0)
 		log_event(LOG_WARNING, "fence.leftovers", "why=\"%s\"", why.text);
@@ -29,10 +30,10 @@ static int open_fence(struct kernel *kernel, const struct conf *conf, uint16_t p
 	int rc;
 
 	if (conf->fence_kernel == FENCE_MODE_OFF) {
-		remove_leftovers(port, cluster);
+		remove_leftovers(port, cluster, &kernel->peers);
 		return 0;
 	}
-	if ((rc = fence_open(&kernel->fence, port, cluster, why)) == 0) {
+	if ((rc = fence_open(&kernel->fence, port, cluster, &kernel->peers, why)) == 0) {
 		kernel->fence_used = true;
 		return 0;
 	}
@@ -55,6 +56,7 @@ static int open_address(struct kernel *kernel, const struct conf *conf, struct e
 	if ((rc = address_open(&kernel->address, &ip, conf->vip_interface, why)) < 0)
 		return rc;
 	kernel->address_used = true;
+	peer_address_set(&kernel->vip, ip.family, ip.bytes);
 	if (kernel->address.index == 0)
 		log_event(LOG_WARNING, "vip.interface",
 			  "interface=%s there is no such interface; waiting for it",
@@ -68,7 +70,8 @@ int kernel_open(struct kernel *kernel, const struct conf *conf, struct err *why)
 	int rc;
 
 	*kernel = (struct kernel){.fence_used = false};
-	if ((rc = open_fence(kernel, conf, port, why)) < 0 ||
+	if ((rc = peers_from_conf(&kernel->peers, conf, why)) < 0 ||
+	    (rc = open_fence(kernel, conf, port, why)) < 0 ||
 	    (rc = open_address(kernel, conf, why)) < 0 ||
 	    (rc = destroyer_open(&kernel->destroyer, port, why)) < 0) {
 		kernel_close(kernel);
@@ -102,9 +105,9 @@ int kernel_take_over(struct kernel *kernel, uint64_t now_ns, struct serve_found 
 		rule.admits = FENCE_ADMITS_NOBODY;
 	if (rule.admits == FENCE_ADMITS_ALL)
 		found->state = FENCE_NONE;
-	if (rule.admits == FENCE_ADMITS_LEASE) {
+	if (fence_rule_ends(&rule)) {
 		*found = (struct serve_found){
-			.state = FENCE_OPEN,
+			.state = rule.admits == FENCE_ADMITS_LEASE ? FENCE_OPEN : FENCE_CLIENTS,
 			.epoch = rule.epoch,
 			.until_ns = now_ns + rule.timeout_ms * MS,
 		};
@@ -116,8 +119,10 @@ static struct fence_rule rule_for(const struct serve *serve, uint64_t now_ns)
 {
 	switch (serve->state) {
 	case FENCE_OPEN:
+	case FENCE_CLIENTS:
 		return (struct fence_rule){
-			.admits = FENCE_ADMITS_LEASE,
+			.admits = serve->state == FENCE_OPEN ? FENCE_ADMITS_LEASE
+							     : FENCE_ADMITS_PEERS,
 			.epoch = serve->epoch,
 			.timeout_ms = serve_timeout_ms(serve, now_ns),
 		};
@@ -128,22 +133,46 @@ static struct fence_rule rule_for(const struct serve *serve, uint64_t now_ns)
 	}
 }
 
-int kernel_set_fence(struct kernel *kernel, const struct serve *serve, uint64_t now_ns,
-		     struct err *why)
+static int tell_fence(struct kernel *kernel, const struct fence_rule *rule, struct err *why)
 {
-	const struct fence_rule rule = rule_for(serve, now_ns);
-	int rc;
+	int rc = fence_set(&kernel->fence, rule, why);
 
-	if (rule.admits == FENCE_ADMITS_LEASE && rule.timeout_ms == 0)
-		return err_set(why, ERR_STALE, "the lease ends in less than a millisecond");
-	if (!kernel->fence_used)
-		return 0;
-	rc = fence_set(&kernel->fence, &rule, why);
 	/* Somebody removed the table (a firewall reload does); it comes back with the right state.
 	 */
 	if (rc == ERR_NOT_FOUND)
-		rc = fence_install(&kernel->fence, &rule, false, why);
+		rc = fence_install(&kernel->fence, rule, false, why);
 	return rc;
+}
+
+int kernel_set_fence(struct kernel *kernel, const struct serve *serve, uint64_t *ends_ns,
+		     struct err *why)
+{
+	static const struct fence_rule NOBODY = {.admits = FENCE_ADMITS_NOBODY};
+	uint64_t now_ns = clock_boot_ns();
+	bool told = false;
+
+	*ends_ns = 0;
+	for (;;) {
+		const struct fence_rule rule = rule_for(serve, now_ns);
+		int rc;
+
+		if (fence_rule_ends(&rule) && rule.timeout_ms == 0) {
+			if (told && (rc = tell_fence(kernel, &NOBODY, why)) < 0)
+				return rc;
+			return err_set(why, ERR_STALE, "the lease ends in less than a millisecond");
+		}
+		if (!kernel->fence_used)
+			return 0;
+		if ((rc = tell_fence(kernel, &rule, why)) < 0)
+			return rc;
+		if (!fence_rule_ends(&rule))
+			return 0;
+		told = true;
+		now_ns = clock_boot_ns();
+		*ends_ns = now_ns + rule.timeout_ms * MS;
+		if (*ends_ns <= serve->until_ns)
+			return 0;
+	}
 }
 
 bool kernel_fence_stands(struct kernel *kernel, const struct serve *serve)
@@ -154,7 +183,7 @@ bool kernel_fence_stands(struct kernel *kernel, const struct serve *serve)
 		return true;
 	if (!fence_is_whole(&kernel->fence) || fence_read(&kernel->fence, &rule, NULL) < 0)
 		return false;
-	return serve->state == FENCE_OPEN || rule.admits == rule_for(serve, 0).admits;
+	return serve_leased(serve) || rule.admits == rule_for(serve, 0).admits;
 }
 
 int kernel_restore_fence(struct kernel *kernel, const struct serve *serve, uint64_t now_ns,
@@ -162,7 +191,7 @@ int kernel_restore_fence(struct kernel *kernel, const struct serve *serve, uint6
 {
 	struct fence_rule rule = rule_for(serve, now_ns);
 
-	if (rule.admits == FENCE_ADMITS_LEASE && rule.timeout_ms == 0)
+	if (fence_rule_ends(&rule) && rule.timeout_ms == 0)
 		rule.admits = FENCE_ADMITS_NOBODY;
 	return fence_install(&kernel->fence, &rule, false, why);
 }
@@ -201,9 +230,12 @@ int kernel_set_address(struct kernel *kernel, const struct serve *serve, uint64_
 	return 0;
 }
 
-int kernel_end_sessions(struct kernel *kernel, unsigned *ended, struct err *why)
+int kernel_end_sessions(struct kernel *kernel, const struct serve *serve, unsigned *ended,
+			struct err *why)
 {
-	const int rc = destroyer_run(&kernel->destroyer, ended, why);
+	const struct peers *spared = serve->state == FENCE_CLIENTS ? &kernel->peers : NULL;
+	const struct peer_address *vip = kernel->address_used ? &kernel->vip : NULL;
+	const int rc = destroyer_run(&kernel->destroyer, spared, vip, ended, why);
 
 	if (rc == ERR_NOT_FOUND) {
 		log_event(LOG_DEBUG, "fence.sessions", "why=\"%s\"", why->text);

@@ -17,6 +17,8 @@ struct kernel {
 	bool address_used; /* vip.address is configured */
 	struct address address;
 	uint64_t address_until_ns; /* the lifetime last given; 0: not known */
+	struct peers peers;
+	struct peer_address vip; /* address_used only */
 	bool destroyer_used;
 	struct destroyer destroyer;
 };
@@ -35,8 +37,14 @@ void kernel_close(struct kernel *kernel);
 MUST_CHECK int kernel_take_over(struct kernel *kernel, uint64_t now_ns, struct serve_found *found,
 				struct err *why);
 
-/* Returns 0 when the kernel has confirmed the fence, or when there is none to set. */
-MUST_CHECK int kernel_set_fence(struct kernel *kernel, const struct serve *serve, uint64_t now_ns,
+/*
+ * Returns 0 when the kernel has confirmed the fence, or when there is none to set. `*ends_ns` is
+ * the latest instant at which the kernel ends a lease by itself: never after the lease; 0: it does
+ * not. The kernel counts from when it is told: a process that was held up on the way there
+ * (stopped, the machine suspended) tells it again, or if the lease has ended meanwhile, shuts it:
+ * ERR_STALE.
+ */
+MUST_CHECK int kernel_set_fence(struct kernel *kernel, const struct serve *serve, uint64_t *ends_ns,
 				struct err *why);
 /* The fence is as kernel_set_fence() left it; a lease is not compared, its renewals repair it. */
 MUST_CHECK bool kernel_fence_stands(struct kernel *kernel, const struct serve *serve);
@@ -54,7 +62,11 @@ void kernel_drop_fence(struct kernel *kernel);
 MUST_CHECK int kernel_set_address(struct kernel *kernel, const struct serve *serve, uint64_t now_ns,
 				  bool *added, struct err *why);
 
-/* End every session on the database's port. A kernel that cannot do that is no failure. */
-MUST_CHECK int kernel_end_sessions(struct kernel *kernel, unsigned *ended, struct err *why);
+/*
+ * End every session on the database's port that is not served any more: all of them, or those that
+ * are not a member's. A kernel that cannot do that is no failure.
+ */
+MUST_CHECK int kernel_end_sessions(struct kernel *kernel, const struct serve *serve,
+				   unsigned *ended, struct err *why);
 
 #endif

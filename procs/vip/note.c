@@ -7,10 +7,16 @@
 #include "base/check.h"
 #include "base/text.h"
 
+static const char *const KINDS[NOTE_KIND_COUNT] = {
+	[NOTE_LEASE] = "lease",
+	[NOTE_STANDBY] = "standby",
+	[NOTE_SWITCHOVER] = "switchover",
+};
+
 const char *note_print(const struct note *note, char text[static NOTE_SIZE])
 {
 	const int length = snprintf(text, NOTE_SIZE, "%s epoch %" PRIu64 " cluster %016" PRIx64,
-				    note->lease ? "lease" : "standby", note->epoch, note->cluster);
+				    KINDS[note->kind], note->epoch, note->cluster);
 
 	CHECK(length > 0 && length < NOTE_SIZE);
 	return text;
@@ -53,9 +59,11 @@ bool note_parse(struct note *note, const char *text, size_t size)
 		if (words[i] == NULL)
 			return false;
 	}
-	parsed.lease = strcmp(words[0], "lease") == 0;
-	if (!parsed.lease && strcmp(words[0], "standby") != 0)
-		return false;
+	parsed.kind = 0;
+	while (strcmp(words[0], KINDS[parsed.kind]) != 0) {
+		if (++parsed.kind == NOTE_KIND_COUNT)
+			return false;
+	}
 	if (strcmp(words[1], "epoch") != 0 || strcmp(words[3], "cluster") != 0 ||
 	    strtok_r(NULL, " ", &rest) != NULL)
 		return false;

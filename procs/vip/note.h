@@ -3,6 +3,7 @@
  * which epoch, under a lease or not. A restarted vip goes on from it, and `nft list` shows it.
  *
  *   "lease epoch 7 cluster 00c0ffee00c0ffee"      "standby epoch 7 cluster 00c0ffee00c0ffee"
+ *   "switchover epoch 7 cluster 00c0ffee00c0ffee"
  */
 #ifndef MHA_VIP_NOTE_H
 #define MHA_VIP_NOTE_H
@@ -15,8 +16,15 @@
 
 #define NOTE_SIZE 80
 
+enum note_kind {
+	NOTE_LEASE,      /* everybody, under a lease */
+	NOTE_STANDBY,    /* everybody, without one */
+	NOTE_SWITCHOVER, /* a member's address, under a lease */
+	NOTE_KIND_COUNT
+};
+
 struct note {
-	bool lease; /* otherwise: a standby, open without a lease */
+	uint8_t kind; /* enum note_kind */
 	uint64_t epoch;
 	uint64_t cluster; /* conf_cluster_digest() */
 };

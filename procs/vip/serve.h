@@ -17,7 +17,7 @@
 struct serve {
 	uint8_t state;         /* enum fence_state */
 	uint64_t epoch;        /* the newest seen; 0: none */
-	uint64_t until_ns;     /* FENCE_OPEN: when the lease ends */
+	uint64_t until_ns;     /* FENCE_OPEN, FENCE_CLIENTS: when the lease ends */
 	uint64_t lease_max_ns; /* no lease can be longer; a grant beyond is refused */
 	uint64_t opened;       /* how often the fence was opened under a lease */
 	uint64_t renewals;
@@ -30,14 +30,15 @@ enum serve_step {
 	SERVE_OPEN,       /* first grant of a lease: admit clients, add the VIP, announce */
 	SERVE_RENEW,      /* the same lease, longer */
 	SERVE_CLOSE,      /* admit nobody, remove the VIP, end the sessions */
-	SERVE_DROP,       /* admit everybody without a lease, remove the VIP */
-	SERVE_EXPIRE,     /* as SERVE_CLOSE, because the lease ran out */
+	SERVE_CLIENTS, /* admit nobody but the members, remove the VIP, end the others' sessions */
+	SERVE_DROP,    /* admit everybody without a lease, remove the VIP */
+	SERVE_EXPIRE,  /* as SERVE_CLOSE, because the lease ran out */
 };
 
 /* What the kernel was found to hold when this process started. */
 struct serve_found {
 	uint8_t state;  /* FENCE_CLOSED unless something else is proven */
-	uint64_t epoch; /* FENCE_OPEN only */
+	uint64_t epoch; /* FENCE_OPEN and FENCE_CLIENTS only */
 	uint64_t until_ns;
 };
 
@@ -46,7 +47,15 @@ void serve_init(struct serve *serve, uint64_t lease_max_ns, const struct serve_f
 MUST_CHECK enum serve_step serve_grant(struct serve *serve, uint64_t epoch, uint64_t until_ns,
 				       uint64_t now_ns);
 MUST_CHECK enum serve_step serve_close(struct serve *serve, uint64_t epoch);
+/*
+ * Shut clients out and let the members' replication go on, until `until_ns`; 0: until the end of
+ * the lease that is held. SERVE_RENEW when it is so already and the end is a later one.
+ */
+MUST_CHECK enum serve_step serve_clients(struct serve *serve, uint64_t epoch, uint64_t until_ns,
+					 uint64_t now_ns);
 MUST_CHECK enum serve_step serve_drop(struct serve *serve, uint64_t epoch);
+/* A lease is held: somebody is admitted, for as long as it lasts. */
+bool serve_leased(const struct serve *serve);
 /* SERVE_EXPIRE once the lease has ended, otherwise SERVE_KEEP. */
 MUST_CHECK enum serve_step serve_tick(struct serve *serve, uint64_t now_ns);
 
@@ -55,7 +64,7 @@ MUST_CHECK enum serve_step serve_tick(struct serve *serve, uint64_t now_ns);
  * kernel never admits for longer than the lease; 0: too short to be worth opening.
  */
 uint64_t serve_timeout_ms(const struct serve *serve, uint64_t now_ns);
-/* The same as an address lifetime: whole seconds, rounded up, 1 at least while a lease runs. */
+/* The same as an address lifetime: whole seconds, rounded up; 0: no address. */
 uint32_t serve_lifetime_s(const struct serve *serve, uint64_t now_ns);
 
 #endif

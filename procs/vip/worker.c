@@ -52,8 +52,10 @@ struct vip {
 	uint64_t announce_left; /* of the burst */
 	uv_timer_t retry_timer;
 	uint64_t retry_ms;
-	bool fence_wrong; /* the kernel has refused what the fence should be */
-	bool report_due;  /* consensus does not know yet */
+	uint64_t fence_set_ns;  /* when the kernel confirmed what the fence is */
+	uint64_t fence_ends_ns; /* when it shuts by itself at the latest; 0: it does not */
+	bool fence_wrong;       /* the kernel has refused what the fence should be */
+	bool report_due;        /* consensus does not know yet */
 	uint64_t incarnation;
 	uint64_t refused_epoch; /* of the grant whose refusal was logged last, and when */
 	uint64_t refused_ns;
@@ -149,7 +151,7 @@ static void note_error(struct err *held, const char *event, int rc, const struct
 
 static void arm_lease_timer(struct vip *vip)
 {
-	const uint64_t at = vip->serve.state == FENCE_OPEN ? vip->serve.until_ns : 0;
+	const uint64_t at = serve_leased(&vip->serve) ? vip->serve.until_ns : 0;
 	const struct itimerspec when = {
 		.it_value = {.tv_sec = (time_t)(at / S), .tv_nsec = (long)(at % S)}};
 
@@ -169,7 +171,11 @@ static void on_announce(uv_timer_t *timer)
 	struct vip *vip = timer->data;
 	const struct conf *conf = &vip->worker->conf;
 
-	if (vip->serve.state != FENCE_OPEN || !vip_held(vip))
+	/*
+	 * A process that was stopped for long wakes up here first, before it hears that the lease
+	 * has ended: the neighbours must not be told to come to a host that serves no more.
+	 */
+	if (serve_lifetime_s(&vip->serve, clock_boot_ns()) == 0 || !vip_held(vip))
 		return;
 	announce(vip);
 	if (vip->announce_left > 0)
@@ -192,11 +198,43 @@ static int set_fence(struct vip *vip, const struct serve *serve)
 {
 	const uint64_t started_ns = clock_boot_ns();
 	struct err why = {0};
-	const int rc = kernel_set_fence(&vip->kernel, serve, started_ns, &why);
+	uint64_t ends_ns = 0;
+	const int rc = kernel_set_fence(&vip->kernel, serve, &ends_ns, &why);
+	const uint64_t now_ns = clock_boot_ns();
 
-	vip->status.last_renew_us = (clock_boot_ns() - started_ns) / 1000;
+	if (rc == 0) {
+		vip->fence_set_ns = now_ns;
+		vip->fence_ends_ns = ends_ns;
+	}
+	vip->status.last_renew_us = (now_ns - started_ns) / 1000;
 	note_error(&vip->fence_error, "fence.failed", rc, &why);
 	return rc;
+}
+
+/* What a lease was, before something ends it. */
+struct held {
+	bool leased;
+	uint64_t until_ns;
+	uint64_t ends_ns; /* the kernel's own end */
+};
+
+static struct held held_now(const struct vip *vip)
+{
+	return (struct held){.leased = serve_leased(&vip->serve),
+			     .until_ns = vip->serve.until_ns,
+			     .ends_ns = vip->fence_ends_ns};
+}
+
+/* The fence is shut since the kernel's end, or since its confirmation if that came first. */
+static void note_margin(struct vip *vip, const struct held *held)
+{
+	uint64_t shut_ns = vip->fence_set_ns;
+
+	if (!held->leased || vip->serve.state != FENCE_CLOSED || vip->fence_wrong)
+		return;
+	if (held->ends_ns != 0 && held->ends_ns < shut_ns)
+		shut_ns = held->ends_ns;
+	status_margin_add(&vip->status.margins, ((int64_t)(held->until_ns - shut_ns)) / 1000);
 }
 
 static int set_address(struct vip *vip, bool announce_anyway)
@@ -218,7 +256,7 @@ static int end_sessions(struct vip *vip)
 {
 	struct err why = {0};
 	unsigned ended = 0;
-	const int rc = kernel_end_sessions(&vip->kernel, &ended, &why);
+	const int rc = kernel_end_sessions(&vip->kernel, &vip->serve, &ended, &why);
 
 	if (rc < 0)
 		note_error(&vip->fence_error, "fence.failed", rc, &why);
@@ -233,7 +271,7 @@ static int enforce(struct vip *vip)
 	int rc = set_fence(vip, &vip->serve);
 
 	vip->fence_wrong = rc < 0;
-	if (vip->serve.state == FENCE_CLOSED) {
+	if (vip->serve.state == FENCE_CLOSED || vip->serve.state == FENCE_CLIENTS) {
 		/* A failover waits for the fence, not for the end of some thousand sessions. */
 		report(vip, false);
 
@@ -276,11 +314,12 @@ static void retry_later(struct vip *vip)
 	vip->retry_ms = 2 * vip->retry_ms < RETRY_MAX_MS ? 2 * vip->retry_ms : RETRY_MAX_MS;
 }
 
-static void expire(struct vip *vip)
+static void expire(struct vip *vip, const struct held *held)
 {
 	log_event(LOG_WARNING, "fence.expired",
 		  "epoch=%" PRIu64 " the lease ended without a renewal: closed", vip->serve.epoch);
 	(void)enforce(vip);
+	note_margin(vip, held);
 	publish(vip);
 	report(vip, false);
 }
@@ -288,6 +327,7 @@ static void expire(struct vip *vip)
 static void on_lease_timer(uv_poll_t *poll, int status, int events)
 {
 	struct vip *vip = poll->data;
+	const struct held held = held_now(vip);
 	uint64_t count;
 
 	UNUSED(status);
@@ -295,7 +335,7 @@ static void on_lease_timer(uv_poll_t *poll, int status, int events)
 	/* Nothing to read: the lease was renewed in the same turn of the loop. */
 	(void)!read(vip->lease_timer, &count, sizeof(count));
 	if (serve_tick(&vip->serve, clock_boot_ns()) == SERVE_EXPIRE)
-		expire(vip);
+		expire(vip, &held);
 }
 
 /* libuv ends a watch whose socket reports an error, here: that notices were lost. */
@@ -317,17 +357,19 @@ static void on_fence_event(uv_poll_t *poll, int status, int events)
 
 	/* A lease's element comes back with the next renewal, or this was one. */
 	if (notice == FENCE_UNTOUCHED ||
-	    (notice == FENCE_ELEMENT_REMOVED && vip->serve.state == FENCE_OPEN) ||
+	    (notice == FENCE_ELEMENT_REMOVED && serve_leased(&vip->serve)) ||
 	    kernel_fence_stands(&vip->kernel, &vip->serve))
 		return;
 
-	const int rc = kernel_restore_fence(&vip->kernel, &vip->serve, clock_boot_ns(), &why);
+	int rc = kernel_restore_fence(&vip->kernel, &vip->serve, clock_boot_ns(), &why);
 
 	log_event(
 		LOG_WARNING, "fence.restored",
 		"state=%s somebody changed nftables table inet %s, for instance a firewall reload",
 		fence_state_name(vip->serve.state), FENCE_TABLE);
 	note_error(&vip->fence_error, "fence.failed", rc, &why);
+	if (rc == 0 && serve_leased(&vip->serve))
+		rc = set_fence(vip, &vip->serve);
 	vip->fence_wrong = rc < 0;
 	if (rc < 0)
 		retry_later(vip);
@@ -422,12 +464,46 @@ static void send_result(struct vip *vip, const struct order *order, enum order_o
 			  why.text);
 }
 
+static enum serve_step take_order(struct vip *vip, const struct order *order)
+{
+	switch (order->kind) {
+	case ORDER_FENCE_CLOSE:
+		return serve_close(&vip->serve, order->epoch);
+	case ORDER_FENCE_DROP:
+		return serve_drop(&vip->serve, order->epoch);
+	case ORDER_FENCE_CLIENTS:
+		return serve_clients(&vip->serve, order->epoch, order->lease_until_ns,
+				     clock_boot_ns());
+	default:
+		return SERVE_REFUSE;
+	}
+}
+
+/* Only the end of what is in force moves. */
+static int renew(struct vip *vip)
+{
+	const int rc = set_fence(vip, &vip->serve);
+
+	vip->fence_wrong = rc < 0;
+	if (rc < 0)
+		retry_later(vip);
+	arm_lease_timer(vip);
+	return rc;
+}
+
 static void on_order(struct vip *vip, const Mha__Bus__Order *message)
 {
+	static const char *const EVENTS[FENCE_STATE_COUNT] = {
+		[FENCE_NONE] = "fence.dropped",
+		[FENCE_CLOSED] = "fence.closed",
+		[FENCE_OPEN] = "fence.open",
+		[FENCE_CLIENTS] = "fence.clients",
+	};
 	struct order order;
 	struct err why = {0};
 	const uint8_t before = vip->serve.state;
-	enum serve_step step = SERVE_REFUSE;
+	const struct held held = held_now(vip);
+	enum serve_step step;
 
 	if (order_from_message(message, &order, &why) < 0) {
 		log_event(LOG_WARNING, "fence.order", "why=\"%s\"", why.text);
@@ -437,27 +513,29 @@ static void on_order(struct vip *vip, const Mha__Bus__Order *message)
 		send_result(vip, &order, OUTCOME_FAILED, "this order is not for vip");
 		return;
 	}
-	if (order.kind == ORDER_FENCE_CLOSE)
-		step = serve_close(&vip->serve, order.epoch);
-	else
-		step = serve_drop(&vip->serve, order.epoch);
+	step = take_order(vip, &order);
 	if (step == SERVE_REFUSE) {
 		char text[ERR_TEXT_SIZE];
 
 		(void)snprintf(text, sizeof(text),
-			       "%s of epoch %" PRIu64 ": epoch %" PRIu64 " is known",
-			       order_kind_name(order.kind), order.epoch, vip->serve.epoch);
+			       "%s of epoch %" PRIu64 ": state %s, epoch %" PRIu64 " is known",
+			       order_kind_name(order.kind), order.epoch,
+			       fence_state_name(vip->serve.state), vip->serve.epoch);
 		report(vip, true);
 		send_result(vip, &order, OUTCOME_REFUSED, text);
 		return;
 	}
 
-	const int rc = step == SERVE_KEEP && !vip->fence_wrong ? 0 : enforce(vip);
+	int rc = 0;
 
+	if (step == SERVE_RENEW && !vip->fence_wrong)
+		rc = renew(vip);
+	else if (step != SERVE_KEEP || vip->fence_wrong)
+		rc = enforce(vip);
+	note_margin(vip, &held);
 	if (vip->serve.state != before)
-		log_event(LOG_NOTICE,
-			  vip->serve.state == FENCE_CLOSED ? "fence.closed" : "fence.dropped",
-			  "epoch=%" PRIu64 " order=%" PRIu64, order.epoch, order.id);
+		log_event(LOG_NOTICE, EVENTS[vip->serve.state], "epoch=%" PRIu64 " order=%" PRIu64,
+			  order.epoch, order.id);
 	publish(vip);
 	report(vip, false);
 	send_result(vip, &order, rc < 0 ? OUTCOME_FAILED : OUTCOME_DONE,
@@ -523,11 +601,11 @@ static void take_over_from_status(struct vip *vip, uint64_t now_ns, struct serve
 
 	if (vip->kernel.fence_used || status_read(&vip->worker->status, &last, NULL) < 0)
 		return;
-	if (last.fence != FENCE_OPEN || last.epoch == 0 || last.until_ns <= now_ns ||
-	    last.until_ns - now_ns > vip->serve.lease_max_ns)
+	if ((last.fence != FENCE_OPEN && last.fence != FENCE_CLIENTS) || last.epoch == 0 ||
+	    last.until_ns <= now_ns || last.until_ns - now_ns > vip->serve.lease_max_ns)
 		return;
 	*found = (struct serve_found){
-		.state = FENCE_OPEN, .epoch = last.epoch, .until_ns = last.until_ns};
+		.state = last.fence, .epoch = last.epoch, .until_ns = last.until_ns};
 }
 
 static int take_over(struct vip *vip, struct err *why)
@@ -548,6 +626,8 @@ static int take_over(struct vip *vip, struct err *why)
 	vip->serve.lease_max_ns = lease_max_ns;
 	take_over_from_status(vip, now_ns, &found);
 	serve_init(&vip->serve, lease_max_ns, &found);
+	if (vip->kernel.fence_used)
+		vip->fence_ends_ns = vip->serve.until_ns;
 	log_event(LOG_NOTICE, "fence.found", "state=%s epoch=%" PRIu64 " kernel_fence=%s",
 		  fence_state_name(found.state), found.epoch,
 		  vip->kernel.fence_used ? "yes" : "no");

@@ -33,6 +33,7 @@ static struct facts some_facts(void)
 		.node = 2,
 		.seq = 77,
 		.db = DB_PRIMARY,
+		.fault = FAULT_CHECKPOINTER_STOPPED,
 		.system_id = 0x1122334455667788,
 		.promise = 3,
 		.config_epoch = 3,
@@ -64,12 +65,62 @@ static struct decision some_decision(void)
 		.after = {.members = 0x8, .need = 1},
 		.detect_us = 900000,
 		.survey_us = 15000,
+		.fault = FAULT_POSTMASTER_GONE,
+		.missing = 0x2,
+		.missing_count = 1,
+		.loss_accepted = true,
+		.operation = 4,
+		.seen = 0x3000060,
+		.at_risk = 0x60,
+		.at_risk_ms = 12,
 		.answer_count = 2,
-		.answers = {{2, DB_STANDBY, 2, 0x3000000, 0x3000000},
-			    {3, DB_STANDBY, 2, 0x2fffff0, 0x2fffff0}},
+		.answers = {{.node = 2,
+			     .db = DB_STANDBY,
+			     .priority = 90,
+			     .timeline = 2,
+			     .flushed = 0x3000000,
+			     .usable = 0x3000000},
+			    {.node = 3,
+			     .db = DB_STANDBY,
+			     .fault = FAULT_STARTUP_STOPPED,
+			     .excluded = true,
+			     .diverged = true,
+			     .timeline = 2,
+			     .flushed = 0x2fffff0,
+			     .usable = 0x2fffff0}},
 	};
 
 	return decision;
+}
+
+static struct settings some_settings(void)
+{
+	struct settings settings = settings_default(2);
+
+	settings.pinned = true;
+	settings.quorum_sync = 1;
+	settings.paused = true;
+	settings.pause_until_ms = 1700000000000;
+	settings.maintenance = 0x8;
+	settings.failover_budget = 3;
+	return settings;
+}
+
+static struct operation some_operation(void)
+{
+	return (struct operation){
+		.id = 9,
+		.kind = OPERATION_SWITCHOVER,
+		.state = OPERATION_RUNNING,
+		.reason = BLOCK_DEADLINE,
+		.from = 1,
+		.to = 2,
+		.epoch = 3,
+		.asked_ms = 1700000000000,
+		.start_ms = 1700000001000,
+		.end_ms = 1700000009000,
+		.begun_ms = 1700000002000,
+	};
 }
 
 static struct entry some_entry(uint8_t kind)
@@ -84,6 +135,7 @@ static struct entry some_entry(uint8_t kind)
 		entry.init.nodes[0] = (struct node){1, NODE_DATA, 100, "n1"};
 		entry.init.nodes[1] = (struct node){2, NODE_DATA, 90, "n2"};
 		entry.init.nodes[2] = (struct node){3, NODE_WITNESS, 0, "n3"};
+		entry.init.settings = settings_default(2);
 	} else if (kind == ENTRY_ASSIGN) {
 		entry.assign.node = 2;
 		entry.assign.record = (struct sync_rule){.members = 0x8, .need = 1};
@@ -96,8 +148,19 @@ static struct entry some_entry(uint8_t kind)
 		entry.opened.open_us = 40000;
 	} else if (kind == ENTRY_RECORD) {
 		entry.record.record = (struct sync_rule){.members = 0xa, .need = 1};
+		entry.record.lsn = 0x3000060;
 	} else if (kind == ENTRY_REBUILD || kind == ENTRY_REBUILT) {
 		entry.rebuild.node = 1;
+		entry.rebuild.timeline = 3;
+		entry.rebuild.fork = 0x3000000;
+		entry.rebuild.end = 0x3000100;
+	} else if (kind == ENTRY_SETTINGS) {
+		entry.settings = some_settings();
+	} else if (kind == ENTRY_OPERATION) {
+		entry.operation = some_operation();
+	} else if (kind == ENTRY_HELD) {
+		entry.held = some_decision();
+		entry.held.hold = HOLD_ANSWERS;
 	}
 	return entry;
 }
@@ -124,6 +187,13 @@ static void seed_log(const char *base)
 	CHECK(cluster_apply(&cluster, &init) == APPLIED);
 	size = log_snapshot_encode(&cluster, snapshot, &why);
 	write_seed(base, "snapshot", "begun", snapshot, (size_t)size);
+
+	cluster.operation_count = 1;
+	cluster.operations[0] = some_operation();
+	cluster.settings = some_settings();
+	size = log_snapshot_encode(&cluster, snapshot, &why);
+	write_seed(base, "snapshot", "operating", snapshot, (size_t)size);
+	cluster.operation_count = 0;
 
 	struct entry assign = some_entry(ENTRY_ASSIGN);
 
@@ -187,6 +257,50 @@ static void seed_raft(const char *base)
 	}
 }
 
+static struct call some_call(void)
+{
+	return (struct call){.id = 7,
+			     .via = 2,
+			     .kind = CALL_MODE,
+			     .node = 3,
+			     .mode = MODE_MAX_AVAILABILITY,
+			     .quorum_sync = QUORUM_SYNC_KEEP,
+			     .force = true};
+}
+
+static struct call_result some_result(void)
+{
+	return (struct call_result){
+		.id = 7,
+		.via = 1,
+		.code = CALL_REFUSED,
+		.leader = 2,
+		.node = 3,
+		.operation = 9,
+		.loss_bytes = LOSS_NOT_BOUNDED,
+		.blocker_count = 2,
+		.blockers = {{BLOCK_LAG, 3, 99, 98}, {BLOCK_PAUSED, NODE_NONE, 0, 0}},
+	};
+}
+
+static void seed_calls(const char *base)
+{
+	const struct call call = some_call();
+	const struct call_result result = some_result();
+	Mha__Peer__Envelope envelope = MHA__PEER__ENVELOPE__INIT;
+	struct call_result_message result_message;
+	Mha__Bus__Call call_message;
+
+	call_to_message(&call, &call_message);
+	envelope.body_case = MHA__PEER__ENVELOPE__BODY_CALL;
+	envelope.call = &call_message;
+	seed_envelope(base, "call", &envelope);
+	call_result_to_message(&result, &result_message);
+	envelope.body_case = MHA__PEER__ENVELOPE__BODY_CALL_RESULT;
+	envelope.call_result = &result_message.result;
+	seed_envelope(base, "call_result", &envelope);
+}
+
 static void seed_agents(const char *base)
 {
 	struct facts facts = some_facts();
@@ -211,6 +325,7 @@ static void seed_agents(const char *base)
 	envelope.body_case = MHA__PEER__ENVELOPE__BODY_SURVEY;
 	envelope.survey = &survey;
 	seed_envelope(base, "survey", &envelope);
+	seed_calls(base);
 	heard.term = 6;
 	heard.sent_ns = 123456789;
 	envelope.body_case = MHA__PEER__ENVELOPE__BODY_HEARD;
@@ -239,6 +354,7 @@ static void seed_bus(const char *base)
 			      .promise = 3,
 			      .upstream = 1,
 			      .rule = {.members = 0xc, .need = 1},
+			      .keep_rule = true,
 			      .reserve_until = 4,
 			      .lease_until_ns = 99};
 	struct order_message order_message;
@@ -270,6 +386,17 @@ static void seed_bus(const char *base)
 	seed_frame(base, WORKER_dbmon, WORKER_consensus, ROUTE_RESULT_DBMON, &result.base);
 	seed_frame(base, WORKER_dbctl, WORKER_consensus, ROUTE_JOB, &job.base);
 	seed_frame(base, WORKER_vip, WORKER_consensus, ROUTE_FENCE, &fence.base);
+
+	const struct call call = some_call();
+	const struct call_result call_result = some_result();
+	struct call_result_message result_message;
+	Mha__Bus__Call call_message;
+
+	call_to_message(&call, &call_message);
+	call_result_to_message(&call_result, &result_message);
+	seed_frame(base, WORKER_gateway, WORKER_consensus, ROUTE_CALL, &call_message.base);
+	seed_frame(base, WORKER_consensus, WORKER_gateway, ROUTE_CALL_RESULT,
+		   &result_message.result.base);
 }
 
 static void seed_status(const char *base)

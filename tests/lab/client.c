@@ -141,6 +141,7 @@ static void drop_late(struct client *client, int64_t now)
 			session->given_up = true;
 			client->patience = longer(client->patience);
 		} else if (session->state == SESSION_IDLE && client->plan.refresh_ns > 0 &&
+			   session->id != 0 && /* once it has been used */
 			   now - session->made > client->plan.refresh_ns) {
 			session_close(session);
 		}

@@ -6,6 +6,7 @@
  *
  * PLAN has a line per client, fields separated by tabs:
  *   name  table  netns file  pace ms  retry ms  refresh ms  attempts  stay|leave  conninfo
+ * With the table "-" the client reads what only a primary tells, instead of writing.
  * DIRECTORY/<name>.log gets a line per write:
  *   A|D  id  sent ns  answered ns  timeline        A: acknowledged, D: doubtful
  * Standard output gets a line of JSON every 100 ms. The probe ends when its standard input does.

@@ -57,11 +57,16 @@ bool session_write(struct session *session, const char *table, unsigned client, 
 {
 	char sql[256];
 
-	/* The timeline names the reign under which the write was accepted. */
-	snprintf(sql, sizeof sql,
-		 "INSERT INTO %s (client, id) VALUES (%u, %" PRIu64 ") "
-		 "RETURNING substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)",
-		 table, client, id);
+	/* The timeline names the reign under which it was accepted; a standby refuses to name it.
+	 */
+	if (table[0] == '-')
+		snprintf(sql, sizeof sql,
+			 "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)");
+	else
+		snprintf(sql, sizeof sql,
+			 "INSERT INTO %s (client, id) VALUES (%u, %" PRIu64 ") "
+			 "RETURNING substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)",
+			 table, client, id);
 	session->id = id;
 	session->sent = session->since = now_ns();
 	session->timeline[0] = '\0';
@@ -114,7 +119,8 @@ static void take_result(struct session *session, PGresult *result, bool *refused
 		const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
 		*refused = true;
-		session->read_only = code != NULL && strcmp(code, "25006") == 0;
+		session->read_only =
+			code != NULL && (strcmp(code, "25006") == 0 || strcmp(code, "55000") == 0);
 	}
 	PQclear(result);
 }

@@ -37,7 +37,7 @@ struct session {
 	uint64_t id;      /* write under way */
 	int64_t sent;
 	bool given_up;  /* answered too late for the writer; still listened to */
-	bool read_only; /* the last refusal was "read-only transaction" */
+	bool read_only; /* the last refusal was that of a standby */
 	bool wait_cancelled;
 	char timeline[16];
 };
@@ -49,7 +49,8 @@ bool session_start(struct session *session, const char *conninfo);
 void session_close(struct session *session);
 /* True once the peer's kernel has accepted the connection. */
 bool session_reached(const struct session *session);
-/* Send one write. False: the connection is gone; nothing was sent. */
+/* Send one write, or with table "-" a read that only a primary answers. False: the connection is
+ * gone; nothing was sent. */
 bool session_write(struct session *session, const char *table, unsigned client, uint64_t id);
 /* What to poll for: a poll(2) events mask, 0 for none. */
 short session_wants(const struct session *session);

@@ -23,16 +23,15 @@
 #define SLOW_STOP_MS 300
 
 struct idle {
-	char mode[32];
 	uv_timer_t timer;
 	uint64_t generation;
 	bool slow;
 };
 
-/* main's own: the program's path, for the mode file. */
-static const char *program;
+/* main's own: read while the program may still read where it lies. */
+static char mode[32];
 
-static void read_mode(struct idle *idle)
+static void read_mode(const char *program)
 {
 	char path[512];
 	FILE *file;
@@ -41,8 +40,8 @@ static void read_mode(struct idle *idle)
 	file = fopen(path, "r");
 	if (file == NULL)
 		return;
-	if (fscanf(file, "%31s", idle->mode) != 1)
-		idle->mode[0] = '\0';
+	if (fscanf(file, "%31s", mode) != 1)
+		mode[0] = '\0';
 	fclose(file);
 }
 
@@ -123,16 +122,15 @@ static int idle_start(struct worker *worker, struct err *why)
 	worker->self = idle;
 	CHECK(uv_timer_init(worker->loop, &idle->timer) == 0);
 	idle->timer.data = worker;
-	read_mode(idle);
 	rc = count_generation(worker, idle, why);
 	if (rc < 0)
 		return rc;
 	report(worker, idle);
-	if (strcmp(idle->mode, "fail-start") == 0)
+	if (strcmp(mode, "fail-start") == 0)
 		return err_set(why, ERR_REFUSED, "told to fail");
-	if (strcmp(idle->mode, "detach") == 0)
+	if (strcmp(mode, "detach") == 0)
 		detach();
-	if (strcmp(idle->mode, "spin") == 0)
+	if (strcmp(mode, "spin") == 0)
 		CHECK(uv_timer_start(&idle->timer, on_spin, 1, 0) == 0);
 	return 0;
 }
@@ -148,9 +146,9 @@ static void idle_stop(struct worker *worker, bool handover)
 	struct idle *idle = worker->self;
 
 	log_event(LOG_NOTICE, "test.stop", "name=%s handover=%d", worker->name, handover);
-	if (strcmp(idle->mode, "ignore-stop") == 0)
+	if (strcmp(mode, "ignore-stop") == 0)
 		uv_sleep(60000);
-	else if (strcmp(idle->mode, "slow-stop") == 0)
+	else if (strcmp(mode, "slow-stop") == 0)
 		CHECK(uv_timer_start(&idle->timer, on_timer, SLOW_STOP_MS, 0) == 0);
 	else
 		worker_stopped(worker);
@@ -172,7 +170,7 @@ int main(int argc, char **argv)
 	const char *name = strrchr(argv[0], '/');
 
 	CHECK(argc == 1 && name != NULL && strncmp(name, "/mha-", 5) == 0);
-	program = argv[0];
+	read_mode(argv[0]);
 	for (unsigned id = 0; id < WORKER_COUNT; id++) {
 		if (strcmp(worker_id_name((enum worker_id)id), name + 5) == 0)
 			return worker_main((enum worker_id)id, &OPS);

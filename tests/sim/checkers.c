@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "core/syncset.h"
 #include "sim.h"
 #include "wire/convert.h"
 
@@ -82,20 +83,10 @@ void check_grant(struct host *host, uint64_t epoch, uint64_t until_ns)
 		     agent->cluster.primary);
 }
 
-static uint64_t missing_in(const struct pg *pg)
-{
-	uint64_t found = 0;
-
-	for (wal_lsn at = 0; at < pg->flushed; at++)
-		if (world.records[pg->wal[at]].acknowledged)
-			found++;
-	return world.acknowledged - found;
-}
-
 /* I2: whoever opens for a new epoch has every acknowledged commit. */
 void check_opened(struct host *host, uint64_t epoch)
 {
-	const uint64_t missing = missing_in(&host->pg);
+	const uint64_t missing = lost_by(&host->pg);
 
 	if (epoch < world.open_epoch)
 		fail("I1: n%u opens for epoch %lu after n%u has for %lu", host->id,
@@ -103,7 +94,8 @@ void check_opened(struct host *host, uint64_t epoch)
 	if (epoch == world.open_epoch && host->id != world.open_node)
 		fail("I1: n%u and n%u both open for epoch %lu", host->id, world.open_node,
 		     (unsigned long)epoch);
-	if (missing != 0)
+	/* A late grant to a database that is gone lets nobody in. */
+	if (missing != 0 && !host->lost)
 		fail("I2: n%u opens for epoch %lu without %lu acknowledged commits", host->id,
 		     (unsigned long)epoch, (unsigned long)missing);
 	world.open_epoch = epoch;
@@ -114,8 +106,10 @@ static unsigned holders(node_set members, wal_lsn lsn, uint32_t record)
 {
 	unsigned count = 0;
 
+	/* Who has lost its data had them when it was counted on. */
 	for (unsigned id = 1; id <= world.total; id++)
-		if (node_in(members, (node_id)id) && pg_contains(&world.hosts[id].pg, lsn, record))
+		if (node_in(members, (node_id)id) &&
+		    (world.hosts[id].lost || pg_contains(&world.hosts[id].pg, lsn, record)))
 			count++;
 	return count;
 }
@@ -123,7 +117,8 @@ static unsigned holders(node_set members, wal_lsn lsn, uint32_t record)
 /* Who loses or replaces its data is on record as counting for nothing. */
 void check_rebuild(const struct host *host)
 {
-	if (!node_in(world.truth.rebuilding, host->id))
+	/* Where nothing is left, nothing is destroyed. */
+	if (!node_in(world.truth.rebuilding, host->id) && !host->lost)
 		fail("I3: n%u is rebuilt while the record of epoch %lu counts on it (%u of %x)",
 		     host->id, (unsigned long)world.truth.epoch, world.truth.record.need,
 		     world.truth.record.members);
@@ -144,6 +139,32 @@ void check_acknowledged(struct host *host, wal_lsn lsn, uint32_t record)
 		fail("I3: n%u acknowledges a commit at %lu that %u of %x have, on record are %u",
 		     host->id, (unsigned long)lsn, holders(truth->record.members, lsn, record),
 		     truth->record.members, truth->record.need);
+}
+
+/*
+ * I3, without waiting for a commit: what is in force in the database covers the record. A sender
+ * without names releases nobody; without any names nobody waits.
+ */
+void check_rule(const struct host *host)
+{
+	const struct cluster *truth = &world.truth;
+	const struct pg *pg = &host->pg;
+
+	if (truth->primary != host->id || !truth->opened || pg->state != PG_PRIMARY ||
+	    pg->timeline != truth->timeline || truth->record.need == 0)
+		return;
+	if (!pg->sync_defined)
+		fail("I3: n%u lets commits pass, on record is %u of %x", host->id,
+		     truth->record.need, truth->record.members);
+	for (unsigned id = 1; id <= world.total; id++) {
+		const struct wal_sender *sender = &pg->senders[id];
+
+		if (sender->on && sender->rule.need != 0 &&
+		    !sync_covers(sender->rule, truth->record))
+			fail("I3: n%u enforces %u of %x, on record is %u of %x", host->id,
+			     sender->rule.need, sender->rule.members, truth->record.need,
+			     truth->record.members);
+	}
 }
 
 /* I3: what a new record says is true of every commit that it speaks of. */
@@ -183,7 +204,7 @@ static uint64_t hash_of(const struct cluster *cluster)
 }
 
 /* All members hold the same state after the same entry, and epochs never go back. */
-void check_applied(struct host *host, uint64_t index)
+void check_applied(struct host *host, uint64_t index, const struct entry *entry)
 {
 	const struct cluster *cluster = &raftnode_agent(host->raftnode)->cluster;
 	const uint64_t hash = hash_of(cluster);
@@ -208,9 +229,18 @@ void check_applied(struct host *host, uint64_t index)
 	if (cluster->epoch < world.truth.epoch)
 		fail("epoch %lu after %lu", (unsigned long)cluster->epoch,
 		     (unsigned long)world.truth.epoch);
+	/* After a snapshot the entries between are not known one by one. */
+	if (cluster->version == world.truth.version + 1) {
+		const struct cluster before = world.truth;
+
+		world.truth = *cluster;
+		check_entry(&before, cluster, entry);
+	}
 	world.truth = *cluster;
 	if (world.truth.opened)
 		check_record();
+	if (world.truth.primary != NODE_NONE)
+		check_rule(&world.hosts[world.truth.primary]);
 }
 
 static bool standby_follows(const struct host *host, const struct host *primary)
@@ -248,10 +278,19 @@ bool check_healthy(char *what, size_t size)
 		}
 	}
 	if (!truth->settled || truth->rebuilding != 0 ||
-	    node_count(truth->record.members) != standbys) {
+	    truth->record.need != cluster_sync_need(truth) ||
+	    node_count(truth->record.members) != (truth->record.need == 0 ? 0 : standbys)) {
 		snprintf(what, size, "record %u of %x, %s, rebuilding %x", truth->record.need,
 			 truth->record.members, truth->settled ? "settled" : "unsettled",
 			 truth->rebuilding);
+		return false;
+	}
+	if (cluster_operation(truth) != NULL &&
+	    (cluster_operation(truth)->state == OPERATION_RUNNING ||
+	     cluster_operation(truth)->start_ms < wall_ms(primary))) {
+		snprintf(what, size, "operation %lu is %s still",
+			 (unsigned long)cluster_operation(truth)->id,
+			 operation_state_name(cluster_operation(truth)->state));
 		return false;
 	}
 	if (world.now - world.last_ack > SEC) {
@@ -259,8 +298,8 @@ bool check_healthy(char *what, size_t size)
 			 (double)(world.now - world.last_ack) / 1e9);
 		return false;
 	}
-	if (missing_in(&primary->pg) != 0)
+	if (lost_by(&primary->pg) != 0)
 		fail("I2: in the end n%u lacks %lu acknowledged commits", primary->id,
-		     (unsigned long)missing_in(&primary->pg));
+		     (unsigned long)lost_by(&primary->pg));
 	return true;
 }

@@ -5,6 +5,8 @@
 #include "base/check.h"
 #include "sim.h"
 
+#define PATIENCE (3 * SEC)
+
 static void turn_later(unsigned index, uint64_t delay)
 {
 	struct client *client = &world.clients[index];
@@ -25,7 +27,27 @@ static node_id pick(void)
 	return (node_id)random_between(1, world.options.data);
 }
 
-/* Also the deadline of a write that still waits. */
+/* One event for each client, not for each write: most of them are answered soon. */
+static void watch_later(unsigned index, uint64_t at)
+{
+	world.clients[index].watched = true;
+	event_add(at, (struct event){.what = AT_CLIENT, .part = (uint8_t)index, .lsn = 1});
+}
+
+/* The deadline of a write that still waits. */
+void client_watch(unsigned index)
+{
+	struct client *client = &world.clients[index];
+
+	client->watched = false;
+	if (client->at == NODE_NONE)
+		return;
+	if (world.now - client->since >= PATIENCE)
+		client_turn(index, client->generation);
+	else
+		watch_later(index, client->since + PATIENCE);
+}
+
 void client_turn(unsigned index, uint32_t generation)
 {
 	struct client *client = &world.clients[index];
@@ -63,10 +85,8 @@ void client_arrival(struct host *host, const struct event *event)
 				 .host = host->id,
 				 .generation = pg->generation,
 				 .lsn = pg->inserted});
-	/* It does not wait for ever. */
-	event_add(world.now + 3 * SEC, (struct event){.what = AT_CLIENT,
-						      .part = event->part,
-						      .generation = client->generation});
+	if (!client->watched)
+		watch_later(event->part, world.now + PATIENCE);
 }
 
 void client_release(struct host *host, wal_lsn upto)
@@ -77,6 +97,14 @@ void client_release(struct host *host, wal_lsn upto)
 		if (client->at != host->id || client->lsn > upto ||
 		    client->lsn > host->pg.flushed || client->pg_generation != host->pg.generation)
 			continue;
+		/*
+		 * Without standbys the commit is done at once, but the fence keeps the answer from
+		 * the client; with standbys even that is counted.
+		 */
+		if (host->pg.loaded.rule.need == 0 && !fence_admits(host)) {
+			turn_later(i, random_between(5, 40) * MS);
+			continue;
+		}
 		world.acknowledged++;
 		world.last_ack = world.now;
 		world.records[client->record].acknowledged = true;

@@ -123,7 +123,7 @@ static const struct host *source_of(const struct host *host, const struct order 
 
 	if (order->upstream == NODE_NONE || order->upstream == host->id ||
 	    !link_open(host->id, source->id) || !link_open(source->id, host->id) ||
-	    !fence_admits(source) || !pg_answers(source))
+	    !fence_admits_members(source) || !pg_answers(source))
 		return NULL;
 	return source;
 }
@@ -159,6 +159,7 @@ static enum order_outcome clone_of(struct host *host, const struct pg *source)
 	pg->consistent_at = source->flushed;
 	pg->checkpointed = source->timeline;
 	pg->broken = false;
+	host->lost = false;
 	pg->state = PG_STOPPED;
 	return OUTCOME_DONE;
 }
@@ -175,8 +176,10 @@ static enum order_outcome dbctl_do(struct host *host, const struct order *order)
 {
 	struct pg *pg = &host->pg;
 	const struct host *source = source_of(host, order);
-	const struct pg_config config = config_of(order);
+	struct pg_config config = config_of(order);
 
+	if (order->keep_rule)
+		config.rule = pg->disk.rule;
 	switch (order->kind) {
 	case ORDER_DB_INITDB:
 		if (pg->state == PG_ABSENT)
@@ -252,19 +255,43 @@ static uint8_t db_seen(struct host *host)
 					  : DB_PRIMARY;
 }
 
+/* As far as the monitor can prove it: senders and checkpointer use what the file says. */
+static bool rule_in_force(const struct pg *pg)
+{
+	const struct sync_rule rule = pg->loaded.rule;
+
+	if (pg->sync_defined != (rule.need > 0) || world.now < pg->proven_at)
+		return false;
+	for (unsigned id = 1; id <= world.total; id++)
+		if (pg->senders[id].on && (pg->senders[id].rule.members != rule.members ||
+					   pg->senders[id].rule.need != rule.need))
+			return false;
+	return true;
+}
+
+static void see_rule(struct host *host, struct facts *facts)
+{
+	const struct pg *pg = &host->pg;
+
+	if (host->rule_generation != pg->generation || host->rule_since == 0 ||
+	    host->rule_seen.members != pg->loaded.rule.members ||
+	    host->rule_seen.need != pg->loaded.rule.need) {
+		/* Nothing is said of a rule that is not in force everywhere. */
+		if (!rule_in_force(pg))
+			return;
+		host->rule_generation = pg->generation;
+		host->rule_seen = pg->loaded.rule;
+		host->rule_since = pg->flushed;
+	}
+	facts->rule = pg->loaded.rule;
+	facts->rule_since = host->rule_since;
+}
+
 static void see_primary(struct host *host, struct facts *facts)
 {
 	const struct pg *pg = &host->pg;
 
-	facts->rule = pg->loaded.rule;
-	if (host->rule_generation != pg->generation || host->rule_since == 0 ||
-	    host->rule_seen.members != facts->rule.members ||
-	    host->rule_seen.need != facts->rule.need) {
-		host->rule_generation = pg->generation;
-		host->rule_seen = facts->rule;
-		host->rule_since = pg->flushed;
-	}
-	facts->rule_since = host->rule_since;
+	see_rule(host, facts);
 	for (unsigned id = 1; id <= world.total; id++) {
 		const struct wal_sender *sender = &pg->senders[id];
 
@@ -287,10 +314,16 @@ struct facts dbmon_facts(struct host *host)
 	if (pg->hung) {
 		facts = host->probed;
 		facts.db = db == DB_HUNG ? db : facts.db;
+		if (db == DB_HUNG)
+			facts.fault = FAULT_NO_ANSWER;
 		return facts;
 	}
 	memset(&facts, 0, sizeof(facts));
 	facts.db = db;
+	if (db == DB_DOWN && host->job == JOB_NONE)
+		facts.fault = FAULT_POSTMASTER_GONE;
+	else if (db > DB_DOWN && db < DB_HUNG)
+		facts.fault = host->alarm;
 	if (db == DB_ABSENT || db == DB_BROKEN)
 		return facts;
 	facts.system_id = pg->system_id;
@@ -317,6 +350,18 @@ void dbmon_probe(struct host *host, bool again)
 	memset(&event, 0, sizeof(event));
 	event.kind = EV_LOCAL_FACTS;
 	event.facts = dbmon_facts(host);
+	if (event.facts.db == DB_PRIMARY && !host->pg.hung && event.facts.rule_since == 0) {
+		if (host->proof_at == 0)
+			host->proof_at = world.now;
+	} else {
+		host->proof_at = 0;
+	}
+	/* A reload is given a moment to spread before anything is said. */
+	if (host->proof_at != 0 && world.now - host->proof_at < 200 * MS) {
+		if (again)
+			probe_later(host, random_between(40, 60) * MS);
+		return;
+	}
 	if (!host->probed_once || memcmp(&event.facts, &host->probed, sizeof(host->probed)) != 0) {
 		host->probed = event.facts;
 		host->probed_once = true;

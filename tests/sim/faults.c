@@ -21,6 +21,12 @@ static const char *const names[FAULT_KIND_COUNT] = {
 	[FAULT_SLOW_DISK] = "slow_disk",
 	[FAULT_LEAVE] = "leave",
 	[FAULT_HUMAN_PROMOTE] = "human_promote",
+	[FAULT_OPERATOR] = "operator",
+	[FAULT_CLOCK] = "clock",
+	[FAULT_DATA_LOST] = "data_lost",
+	[FAULT_STUCK] = "stuck",
+	[FAULT_SLOW_FACTS] = "slow_facts",
+	[FAULT_ALARM] = "alarm",
 };
 
 enum fault_kind fault_named(const char *name, size_t size)
@@ -31,8 +37,22 @@ enum fault_kind fault_named(const char *name, size_t size)
 	return FAULT_KIND_COUNT;
 }
 
+/* The first fault; short runs have less time to come up first. */
+static uint64_t beginning(void)
+{
+	const uint64_t last = world.options.seconds < 20 ? world.options.seconds / 2 : 12;
+
+	if (random_permille(250))
+		return 0;
+	return last <= 4 ? last * SEC : random_between(4, last) * SEC;
+}
+
 void faults_plan(void)
 {
+	if (world.options.story != STORY_NONE)
+		return;
+	world.forcing = random_permille(150);
+	world.stay_paused = random_permille(20);
 	if (world.options.faults != 0) {
 		for (unsigned kind = 0; kind < FAULT_KIND_COUNT; kind++)
 			world.fault_weight[kind] = world.options.faults >> kind & 1;
@@ -40,14 +60,18 @@ void faults_plan(void)
 		event_add(5 * SEC, (struct event){.what = AT_FAULT});
 		return;
 	}
-	if (random_permille(60))
-		return; /* a quiet run */
+	if (random_permille(60)) {
+		/* A quiet run, but for operators. */
+		world.fault_weight[FAULT_OPERATOR] = random_permille(700);
+		world.fault_every = random_between(500, 6000) * MS;
+		event_add(beginning(), (struct event){.what = AT_FAULT});
+		return;
+	}
 	for (unsigned kind = 0; kind < FAULT_KIND_COUNT; kind++)
 		if (random_permille(400))
 			world.fault_weight[kind] = (uint32_t)random_between(1, 10);
 	world.fault_every = random_between(200, 6000) * MS;
-	event_add(random_permille(250) ? 0 : random_between(4, 12) * SEC,
-		  (struct event){.what = AT_FAULT});
+	event_add(beginning(), (struct event){.what = AT_FAULT});
 }
 
 static void processes_up(struct host *host)
@@ -77,7 +101,7 @@ void host_boot(struct host *host)
 	processes_up(host);
 }
 
-static void host_crash(struct host *host)
+void host_down(struct host *host)
 {
 	trace("n%u loses power", host->id);
 	pg_kill(host, true);
@@ -89,6 +113,11 @@ static void host_crash(struct host *host)
 	host->lease_true_until = 0;
 	for (unsigned id = 1; id <= world.total; id++)
 		host->pg.senders[id].on = false;
+}
+
+static void host_crash(struct host *host)
+{
+	host_down(host);
 	event_add(world.now + random_between(200, 8000) * MS,
 		  (struct event){.what = AT_HOST_UP, .host = host->id});
 }
@@ -162,6 +191,8 @@ static void fault_network(struct host *host, enum fault_kind kind)
 	uint64_t mask = UINT64_C(1) << host->id;
 	unsigned other;
 
+	if (world.total == 1 && kind != FAULT_BAD_NET && kind != FAULT_SLOW_DISK)
+		return;
 	switch (kind) {
 	case FAULT_SPLIT:
 		mask |= random_u64() & ((UINT64_C(2) << world.total) - 2);
@@ -260,13 +291,101 @@ static void human_promote(struct host *host)
 		  (struct event){.what = AT_HUMAN, .host = host->id, .generation = pg->generation});
 }
 
+/* Somebody else has what was acknowledged, or may go on without it. */
+static bool data_elsewhere(const struct host *host)
+{
+	const bool free = world.truth.settings.mode == MODE_MAX_PERFORMANCE;
+
+	for (unsigned id = 1; id <= world.total; id++) {
+		const struct host *other = &world.hosts[id];
+
+		if (other != host && other->pg.system_id == host->pg.system_id &&
+		    !other->pg.broken && (free || lost_by(&other->pg) == 0))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * One in a run, and not of a primary that commits alone: then acknowledged commits are nowhere any
+ * more, and no rule can bring them back.
+ */
+static void data_lost(struct host *host)
+{
+	struct pg *pg = &host->pg;
+	const struct cluster *truth = &world.truth;
+
+	if (world.data_was_lost || pg->state < PG_RECOVERING || world.options.data == 1 ||
+	    truth->epoch == 0 || truth->rebuilding != 0 || !truth->settled || !truth->opened ||
+	    !data_elsewhere(host))
+		return;
+	if (host->id == truth->primary && truth->record.need == 0 &&
+	    truth->settings.mode != MODE_MAX_PERFORMANCE)
+		return;
+	trace("n%u loses its data directory", host->id);
+	world.data_was_lost = true;
+	pg_kill(host, true);
+	pg_cut(pg, 0);
+	memset(pg->history, 0, sizeof(pg->history));
+	memset(&pg->disk, 0, sizeof(pg->disk));
+	pg->system_id = 0;
+	pg->broken = false;
+	pg->state = PG_ABSENT;
+	host->lost = true;
+}
+
+static void clock_jump(struct host *host)
+{
+	host->wall_ms = (int64_t)random_below(10000) - 5000;
+	if (random_permille(400))
+		host->wall_ms *= 700;
+	trace("n%u wall clock is off by %ld ms", host->id, (long)host->wall_ms);
+}
+
+static void fault_subtle(struct host *host, enum fault_kind kind)
+{
+	static const uint8_t alarms[] = {FAULT_CHECKPOINTER_STOPPED, FAULT_WALWRITER_STOPPED,
+					 FAULT_CONNECTIONS_FULL, FAULT_NO_NEW_CONNECTIONS};
+
+	switch (kind) {
+	case FAULT_CLOCK:
+		clock_jump(host);
+		return;
+	case FAULT_DATA_LOST:
+		data_lost(host);
+		return;
+	case FAULT_STUCK:
+		trace("n%u flushes nothing", host->id);
+		host->pg.stuck = true;
+		break;
+	case FAULT_SLOW_FACTS:
+		host->slow_facts = random_between(50, 3000) * MS;
+		trace("n%u facts are late by %lu ms", host->id,
+		      (unsigned long)(host->slow_facts / MS));
+		break;
+	default:
+		host->alarm = alarms[random_below(COUNT_OF(alarms))];
+		trace("n%u raises %s", host->id, db_fault_name(host->alarm));
+		break;
+	}
+	mend_later(host, kind, 0, a_while());
+}
+
 static void fault_do(struct host *host, enum fault_kind kind)
 {
 	const uint64_t gap = random_permille(800) ? random_between(5, 80) * MS : a_while();
 	unsigned process;
 
+	if (kind == FAULT_OPERATOR) {
+		operator_act();
+		return;
+	}
 	if (!host->up && (kind < FAULT_SPLIT || kind > FAULT_SLOW_DISK))
 		return;
+	if (kind > FAULT_OPERATOR) {
+		fault_subtle(host, kind);
+		return;
+	}
 	switch (kind) {
 	case FAULT_HOST_CRASH:
 		host_crash(host);
@@ -361,6 +480,15 @@ void fault_mend(const struct event *event)
 		world.cut[host->id][event->lsn]--;
 		world.cut[event->lsn][host->id]--;
 		break;
+	case FAULT_STUCK:
+		host->pg.stuck = false;
+		break;
+	case FAULT_SLOW_FACTS:
+		host->slow_facts = 0;
+		break;
+	case FAULT_ALARM:
+		host->alarm = FAULT_NONE;
+		break;
 	case FAULT_BAD_NET:
 		world.loss_permille = 0;
 		world.duplicate_permille = 0;
@@ -386,8 +514,13 @@ void faults_heal(void)
 		struct host *host = &world.hosts[id];
 
 		host->pg.hung = false;
+		host->pg.stuck = false;
+		host->slow_facts = 0;
+		host->alarm = FAULT_NONE;
+		host->wall_ms = 0;
 		host_boot(host);
 		processes_up(host);
 	}
+	event_add(world.now + SEC, (struct event){.what = AT_OPERATOR});
 	event_add(world.now + 2 * SEC, (struct event){.what = AT_VERDICT});
 }

@@ -1,9 +1,11 @@
 /*
- * sim [--seed N | --seeds A..B] [--topology 3|2+1|5] [--seconds N] [--faults NAME,...] [--trace]
- *     [--bug NAME [--until-caught]]
+ * sim [--seed N | --seeds A..B] [--topology NAME] [--mode NAME] [--seconds N] [--faults NAME,...]
+ *     [--jobs N] [--rows] [--trace] [--bug NAME [--until-caught]]
+ * sim --story NAME
  *
  * Runs clusters through faults and checks the invariants at every step. Prints the seeds that
- * fail, each with the command that replays it, and how much time was simulated.
+ * fail, each with the command that replays it, how much time was simulated and what happened in
+ * it. --rows adds how often each row of the leader's table was taken.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +13,7 @@
 #include <time.h>
 
 #include "base/text.h"
-#include "sim.h"
+#include "jobs.h"
 
 struct bug {
 	const char *name;
@@ -28,39 +30,48 @@ static const struct bug bugs[] = {
 	{"survey_with_receiver", BUG_SURVEY_WITH_RECEIVER},
 	{"vote_at_once", BUG_VOTE_AT_ONCE},
 	{"lease_too_long", BUG_LEASE_TOO_LONG},
+	{"degrade_unrecorded", BUG_DEGRADE_UNRECORDED},
+	{"promote_in_pause", BUG_PROMOTE_IN_PAUSE},
+	{"elect_alone", BUG_ELECT_ALONE},
 #endif
 	{NULL, 0},
 };
 
-struct run {
-	uint64_t first;
-	uint64_t last;
-	const char *topology; /* NULL: by seed */
-	const char *bug;
-	const char *faults;
-	bool until_caught; /* by a checker of what must never happen, not by I4 */
-	struct options options;
+/* Data nodes and witnesses. */
+static const struct topology {
+	const char *name;
+	unsigned data;
+	unsigned witness;
+} topologies[] = {
+	{"3", 3, 0}, {"2+1", 2, 1}, {"5", 5, 0},   {"1", 1, 0},
+	{"2", 2, 0}, {"4", 4, 0},   {"3+2", 3, 2},
 };
 
-static const char *const topologies[] = {"3", "2+1", "5"};
+static const struct topology *topology_named(const char *name)
+{
+	for (unsigned i = 0; i < COUNT_OF(topologies); i++)
+		if (strcmp(topologies[i].name, name) == 0)
+			return &topologies[i];
+	return NULL;
+}
+
+/* The ones that people run are most of what is tried. */
+static const struct topology *topology_of(uint64_t seed)
+{
+	static const uint8_t picks[] = {0, 1, 2, 0, 1, 6, 4, 0, 1, 5, 2, 0, 1, 2, 0, 1, 6, 3, 5, 2};
+
+	return &topologies[picks[seed % COUNT_OF(picks)]];
+}
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: sim [--seed N | --seeds A..B] [--topology 3|2+1|5] [--seconds N] "
-			"[--faults NAME,...] [--trace] [--bug NAME [--until-caught]]\n");
+	fprintf(stderr, "usage: sim [--seed N | --seeds A..B] [--topology 1|2|2+1|3|4|5|3+2]\n"
+			"           [--mode max_protection|max_availability|max_performance] "
+			"[--seconds N]\n"
+			"           [--faults NAME,...] [--jobs N] [--rows] [--trace]\n"
+			"           [--bug NAME [--until-caught]]\n"
+			"       sim --story arbiter_accept|arbiter_return [--trace]\n");
 	exit(2);
-}
-
-static bool topology_set(struct options *options, const char *name)
-{
-	if (strcmp(name, "3") == 0 || strcmp(name, "5") == 0) {
-		options->data = (unsigned)(name[0] - '0');
-		options->witness = 0;
-		return true;
-	}
-	options->data = 2;
-	options->witness = 1;
-	return strcmp(name, "2+1") == 0;
 }
 
 static bool bug_set(struct run *run, const char *name)
@@ -72,6 +83,15 @@ static bool bug_set(struct run *run, const char *name)
 			return true;
 		}
 	return false;
+}
+
+static bool mode_set(struct run *run, const char *name)
+{
+	run->mode = name;
+	for (uint8_t mode = MODE_MAX_PROTECTION; mode < MODE_COUNT; mode++)
+		if (strcmp(protection_mode_name(mode), name) == 0)
+			run->options.mode = mode;
+	return run->options.mode != 0;
 }
 
 static bool seeds_set(struct run *run, char *text)
@@ -114,30 +134,62 @@ static bool option_set(struct run *run, const char *name, char *value)
 		return seeds_set(run, value);
 	if (strcmp(name, "--topology") == 0) {
 		run->topology = value;
-		return topology_set(&run->options, value);
+		return topology_named(value) != NULL;
 	}
+	if (strcmp(name, "--mode") == 0)
+		return mode_set(run, value);
 	if (strcmp(name, "--bug") == 0)
 		return bug_set(run, value);
 	if (strcmp(name, "--faults") == 0)
 		return faults_set(run, value);
-	if (strcmp(name, "--seconds") == 0 && text_parse_u64(value, &number) && number <= 3600) {
-		run->options.seconds = (unsigned)number;
-		return true;
+	if (strcmp(name, "--story") == 0) {
+		run->options.story = (uint8_t)story_named(value);
+		return run->options.story != STORY_NONE;
 	}
-	return false;
+	if (!text_parse_u64(value, &number))
+		return false;
+	if (strcmp(name, "--seconds") == 0 && number <= 3600)
+		run->options.seconds = (unsigned)number;
+	else if (strcmp(name, "--jobs") == 0 && number >= 1 && number <= JOBS_MAX)
+		run->jobs = (unsigned)number;
+	else
+		return false;
+	return true;
 }
 
-static void report(const struct run *run, const char *program, const char *topology)
+static void report(const struct run *run)
 {
-	printf("FAIL seed %lu topology %s at %.6f s: %s\n", (unsigned long)run->options.seed,
-	       topology, (double)world.now / 1e9, world.failure);
-	printf("  replay: %s --seed %lu --topology %s --seconds %u", program,
-	       (unsigned long)run->options.seed, topology, run->options.seconds);
+	printf("FAIL seed %lu topology %s at %.6f s: %s\n"
+	       "  replay: %s --seed %lu --seconds %u",
+	       (unsigned long)run->options.seed,
+	       run->topology != NULL ? run->topology : topology_of(run->options.seed)->name,
+	       (double)world.now / 1e9, world.failure, run->program,
+	       (unsigned long)run->options.seed, run->options.seconds);
+	if (run->topology != NULL)
+		printf(" --topology %s", run->topology);
+	if (run->mode != NULL)
+		printf(" --mode %s", run->mode);
 	if (run->faults != NULL)
 		printf(" --faults %s", run->faults);
 	if (run->bug != NULL)
 		printf(" --bug %s", run->bug);
 	printf(" --trace\n");
+}
+
+bool run_seed(struct run *run, uint64_t seed)
+{
+	const struct topology *topology =
+		run->topology != NULL ? topology_named(run->topology) : topology_of(seed);
+
+	run->options.seed = seed;
+	run->options.data = topology->data;
+	run->options.witness = topology->witness;
+	world_run(&run->options);
+	/* Caught is a bug by what must never happen, not by a cluster that does not come back. */
+	if (!world.failed || (run->until_caught && strncmp(world.failure, "I4", 2) == 0))
+		return true;
+	report(run);
+	return false;
 }
 
 static void parse(struct run *run, int argc, char **argv)
@@ -147,6 +199,8 @@ static void parse(struct run *run, int argc, char **argv)
 			run->options.trace = true;
 		else if (strcmp(argv[i], "--until-caught") == 0)
 			run->until_caught = true;
+		else if (strcmp(argv[i], "--rows") == 0)
+			run->rows = true;
 		else if (i + 1 >= argc || !option_set(run, argv[i], argv[i + 1]))
 			usage();
 		else
@@ -154,43 +208,72 @@ static void parse(struct run *run, int argc, char **argv)
 	}
 }
 
+static int tell_story(struct run *run)
+{
+	run->topology = "2+1";
+	if (run_seed(run, run->first)) {
+		printf("story told: as it should be\n");
+		return 0;
+	}
+	return 1;
+}
+
+static void print_rows(const struct run *run)
+{
+	unsigned never = 0;
+
+	for (unsigned i = 0; i < leader_rule_count(); i++) {
+		if (run->rows)
+			printf("%12lu  %s\n", (unsigned long)totals.rows[i], leader_rule(i).name);
+		never += totals.rows[i] == 0;
+	}
+	if (never == 0 || (!run->rows && totals.seeds < 1000))
+		return;
+	printf("rows of the leader's table that were never taken:");
+	for (unsigned i = 0; i < leader_rule_count(); i++)
+		if (totals.rows[i] == 0)
+			printf(" %s", leader_rule(i).name);
+	printf("\n");
+}
+
+static void summary(const struct run *run)
+{
+	const struct totals *t = &totals;
+	const double hours = (double)t->milliseconds / 3.6e6;
+	const double cpu = run->cpu_seconds / 3600;
+
+	print_rows(run);
+	printf("%lu failovers, %lu switchovers, %lu operations that ended otherwise, %lu forced "
+	       "promotions, %lu degrades, %lu restores, %lu rebuilds, %lu decisions not to "
+	       "promote, %lu worlds left blocked for a true reason\n"
+	       "%lu calls: %lu accepted, %lu refused, %lu possible, %lu uncertain, %lu not at the "
+	       "leader; %lu commits lost where a loss was allowed\n",
+	       (unsigned long)t->failovers, (unsigned long)t->switchovers,
+	       (unsigned long)t->rolled_back, (unsigned long)t->forced, (unsigned long)t->degrades,
+	       (unsigned long)t->restores, (unsigned long)t->rebuilds, (unsigned long)t->held,
+	       (unsigned long)t->blocked, (unsigned long)t->calls,
+	       (unsigned long)t->answers[CALL_ACCEPTED], (unsigned long)t->answers[CALL_REFUSED],
+	       (unsigned long)t->answers[CALL_POSSIBLE], (unsigned long)t->answers[CALL_UNCERTAIN],
+	       (unsigned long)t->answers[CALL_NOT_LEADER], (unsigned long)t->lost);
+	printf("%lu seeds, %lu failed; %lu commits acknowledged, %lu epochs; %.2f simulated hours "
+	       "in %.4f CPU-hours: %.0f simulated hours per CPU-hour\n",
+	       (unsigned long)t->seeds, (unsigned long)t->failed, (unsigned long)t->acknowledged,
+	       (unsigned long)t->epochs, hours, cpu, cpu > 0 ? hours / cpu : 0);
+}
+
 int main(int argc, char **argv)
 {
-	struct run run = {.first = 1, .last = 100, .options = {.seconds = 60}};
-	uint64_t failures = 0;
-	double simulated = 0;
-	uint64_t acknowledged = 0;
-	uint64_t epochs = 0;
-	uint64_t seeds = 0;
-	double cpu;
+	struct run run = {
+		.program = argv[0], .first = 1, .last = 100, .jobs = 1, .options = {.seconds = 60}};
+	bool caught;
 
 	parse(&run, argc, argv);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (uint64_t seed = run.first; seed <= run.last; seed++) {
-		const char *topology = run.topology != NULL
-					       ? run.topology
-					       : topologies[seed % COUNT_OF(topologies)];
-
-		run.options.seed = seed;
-		(void)topology_set(&run.options, topology);
-		world_run(&run.options);
-		seeds++;
-		simulated += (double)world.now / 1e9;
-		acknowledged += world.acknowledged;
-		epochs += world.truth.epoch;
-		if (!world.failed || (run.until_caught && strncmp(world.failure, "I4", 2) == 0))
-			continue;
-		failures++;
-		report(&run, argv[0], topology);
-		if (run.until_caught)
-			break;
-	}
-	cpu = (double)clock() / CLOCKS_PER_SEC;
-	printf("%lu seeds, %lu failed; %lu commits acknowledged, %lu epochs; %.2f simulated hours "
-	       "in %.4f CPU-hours: %.0f simulated hours per CPU-hour\n",
-	       (unsigned long)seeds, (unsigned long)failures, (unsigned long)acknowledged,
-	       (unsigned long)epochs, simulated / 3600, cpu / 3600, cpu > 0 ? simulated / cpu : 0);
+	if (run.options.story != STORY_NONE)
+		return tell_story(&run);
+	caught = !run_all(&run);
+	summary(&run);
 	if (run.until_caught)
-		return failures != 0 ? 0 : 1;
-	return failures != 0 ? 1 : 0;
+		return caught ? 0 : 1;
+	return caught ? 1 : 0;
 }

@@ -12,8 +12,7 @@ static uint64_t op_now(void *arg)
 
 static uint64_t op_wall(void *arg)
 {
-	UNUSED(arg);
-	return world.now / MS;
+	return wall_ms(arg);
 }
 
 static int op_random(void *arg, int min, int max)
@@ -70,16 +69,44 @@ static void give_order(struct host *host, unsigned executor, const struct order 
 				     .data = copy});
 }
 
+/* Late as they are, each one overtakes none that was sent before. */
+static void facts_send(const struct host *host, node_id to, const struct facts *facts)
+{
+	struct packet *packet;
+
+	if (to == host->id || !link_open(host->id, to))
+		return;
+	packet = packet_new(PACKET_FACTS);
+	packet->facts = *facts;
+	packet_send_later(host->id, to, packet, host->slow_facts);
+}
+
 static void broadcast(const struct host *host, const struct facts *facts)
 {
-	for (unsigned id = 1; id <= world.total; id++) {
-		struct packet *packet;
+	for (unsigned id = 1; id <= world.total; id++)
+		facts_send(host, (node_id)id, facts);
+}
 
-		if (id == host->id || !link_open(host->id, (node_id)id))
-			continue;
-		packet = packet_new(PACKET_FACTS);
-		packet->facts = *facts;
-		packet_send(host->id, (node_id)id, packet);
+static void row_noted(const char *name)
+{
+	for (unsigned i = 0; i < leader_rule_count(); i++)
+		if (leader_rule(i).name == name)
+			totals.rows[i]++;
+}
+
+/* A standing duty leaves its reason only. */
+static void row_standing(struct host *host)
+{
+	const struct agent *agent = raftnode_agent(host->raftnode);
+
+	if (agent->why == host->why)
+		return;
+	host->why = agent->why;
+	for (unsigned i = 0; i < leader_rule_count(); i++) {
+		const struct leader_rule_info row = leader_rule(i);
+
+		if (row.why == agent->why && row.phase == row.next && row.phase == agent->phase)
+			totals.rows[i]++;
 	}
 }
 
@@ -119,6 +146,10 @@ static void op_effect(void *arg, const struct effect *effect)
 		break;
 	case FX_NOTE:
 		trace("n%u %s: %s", host->id, effect->note.rule, effect->note.why);
+		row_noted(effect->note.rule);
+		break;
+	case FX_CALL_RESULT:
+		operator_answered(host, &effect->call_result);
 		break;
 	default:
 		fail("n%u: an effect of kind %u that nobody performs", host->id, effect->kind);
@@ -140,7 +171,7 @@ static void op_applied(void *arg, uint64_t index, const struct entry *entry)
 		      entry_kind_name(entry->kind), (unsigned long)entry->epoch,
 		      entry->kind == ENTRY_RECORD ? entry->record.record.members : 0,
 		      entry->kind == ENTRY_RECORD ? entry->record.record.need : 0);
-	check_applied(host, index);
+	check_applied(host, index, entry);
 }
 
 static void op_failed(void *arg, const char *reason)
@@ -167,6 +198,7 @@ void consensus_publish(struct host *host)
 	const struct raft_view *view = &raftnode_agent(host->raftnode)->raft;
 
 	check_lease(host, view);
+	row_standing(host);
 	if (view->lease_until_ns != 0) {
 		host->segment_term = view->term;
 		host->segment_until_ns = view->lease_until_ns;

@@ -103,6 +103,11 @@ void packet_free(struct packet *packet)
 
 void packet_send(node_id from, node_id to, struct packet *packet)
 {
+	packet_send_later(from, to, packet, 0);
+}
+
+void packet_send_later(node_id from, node_id to, struct packet *packet, uint64_t delay)
+{
 	struct event event = {
 		.what = AT_MESSAGE,
 		.host = to,
@@ -116,8 +121,8 @@ void packet_send(node_id from, node_id to, struct packet *packet)
 	}
 	if (random_permille(world.duplicate_permille)) {
 		event.data = packet_copy(packet);
-		event_add(world.now + link_delay() + random_below(200) * MS, event);
+		event_add(world.now + delay + link_delay() + random_below(200) * MS, event);
 	}
 	event.data = packet;
-	event_add(world.now + link_delay(), event);
+	event_add(world.now + delay + link_delay(), event);
 }

@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "sim.h"
 
-static uint32_t record_new(uint32_t timeline, bool commit, uint64_t epoch)
+static uint32_t record_new(uint32_t timeline, bool commit, wal_lsn lsn, uint64_t epoch)
 {
 	if (world.record_count == world.record_room) {
 		world.record_room = world.record_room == 0 ? 4096 : world.record_room * 2;
@@ -16,7 +16,7 @@ static uint32_t record_new(uint32_t timeline, bool commit, uint64_t epoch)
 		CHECK(world.records != NULL);
 	}
 	world.records[world.record_count] =
-		(struct record){.timeline = timeline, .commit = commit, .epoch = epoch};
+		(struct record){.timeline = timeline, .commit = commit, .lsn = lsn, .epoch = epoch};
 	return world.record_count++;
 }
 
@@ -132,7 +132,7 @@ void pg_found(struct host *host)
 	pg->inserted = 0;
 	pg->branch_count = 0;
 	for (unsigned i = 0; i < 10; i++) {
-		const uint32_t record = record_new(1, false, 0);
+		const uint32_t record = record_new(1, false, i + 1, 0);
 
 		pg_append(pg, &record, 1);
 	}
@@ -167,6 +167,7 @@ void pg_start(struct host *host)
 	pg->reload_pending = false;
 	pg->receiving = false;
 	pg->sync_defined = false;
+	pg->proven_at = 0;
 	pg->released = 0;
 	pg->silent_since = 0;
 	memset(pg->senders, 0, sizeof(pg->senders));
@@ -252,7 +253,8 @@ void pg_stop(struct host *host)
 uint32_t pg_insert(struct host *host, bool commit)
 {
 	struct pg *pg = &host->pg;
-	const uint32_t record = record_new(pg->timeline, commit, pg->loaded.epoch);
+	const uint32_t record =
+		record_new(pg->timeline, commit, pg->inserted + 1, pg->loaded.epoch);
 
 	pg_append(pg, &record, 1);
 	return record;
@@ -293,12 +295,19 @@ void pg_reload(struct host *host)
 
 	pg->reload_pending = false;
 	pg->loaded = pg->disk;
-	for (unsigned part = 0; part <= world.total; part++)
-		event_add(world.now + random_between(20, 1500) * US,
-			  (struct event){.what = AT_PG_RULE,
-					 .host = host->id,
-					 .part = (uint8_t)part,
-					 .generation = pg->generation});
+	for (unsigned part = 0; part <= world.total; part++) {
+		uint64_t at = world.now + random_between(20, 1500) * US;
+
+		/* The checkpointer may be busy with something else. */
+		if (part == 0 && random_permille(50))
+			at = world.now + random_between(10, 1000) * MS;
+		event_add(at, (struct event){.what = AT_PG_RULE,
+					     .host = host->id,
+					     .part = (uint8_t)part,
+					     .generation = pg->generation});
+	}
+	if (pg->state == PG_PRIMARY && !pg->sync_defined && pg->loaded.rule.need > 0)
+		pg->proven_at = world.now + random_between(5, 200) * MS;
 	if (pg->loaded.upstream != upstream && pg->state != PG_PRIMARY) {
 		stream_disconnect(host);
 		if (pg->loaded.upstream != NODE_NONE)
@@ -316,9 +325,11 @@ void pg_rule(struct host *host, const struct event *event)
 
 	if (event->part != 0) {
 		pg->senders[event->part].rule = pg->loaded.rule;
+		check_rule(host);
 		return;
 	}
 	pg->sync_defined = pg->loaded.rule.need > 0;
+	check_rule(host);
 	if (!pg->sync_defined && pg->state == PG_PRIMARY)
 		client_release(host, pg->flushed);
 }
@@ -340,7 +351,7 @@ void pg_promote(struct host *host)
 	trace("n%u promoted at %lu: timeline %u -> %u", host->id, (unsigned long)pg->flushed,
 	      pg->timeline, next);
 	pg->timeline = next;
-	record = record_new(next, false, pg->loaded.epoch);
+	record = record_new(next, false, pg->inserted + 1, pg->loaded.epoch);
 	pg_append(pg, &record, 1);
 	pg->flushed = pg->inserted;
 	pg->written = pg->inserted;

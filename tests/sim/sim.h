@@ -55,6 +55,8 @@ enum event_what {
 	AT_MEND,          /* a fault ends */
 	AT_LEAVING,       /* an orderly stop of the agent goes on */
 	AT_HUMAN,         /* is a human's promotion fenced by now? */
+	AT_OPERATOR,      /* operators look after the healed cluster, or wait for an answer */
+	AT_STORY,         /* the story that is told goes on */
 	AT_HEAL,          /* all faults end */
 	AT_VERDICT,       /* has the healed cluster come back? */
 };
@@ -145,6 +147,7 @@ struct pg {
 	enum pg_state state;
 	bool broken; /* the data directory cannot be started */
 	bool hung;
+	bool stuck;          /* what arrives is not flushed */
 	bool human;          /* promoted behind the agent's back */
 	uint32_t generation; /* of the server processes */
 	/* The WAL: wal[i] is the record (an index into world.records) that ends at LSN i + 1. */
@@ -164,8 +167,9 @@ struct pg {
 	bool reload_pending;
 	/* Primary */
 	struct wal_sender senders[HOSTS];
-	bool sync_defined; /* the checkpointer has told the backends that commits wait */
-	wal_lsn released;  /* commits up to here need not wait any more */
+	uint64_t proven_at; /* from '' to names: when the checkpoint has ended that proves it */
+	bool sync_defined;  /* the checkpointer has told the backends that commits wait */
+	wal_lsn released;   /* commits up to here need not wait any more */
 	bool promoting;
 	/* Standby */
 	bool receiving;
@@ -179,7 +183,7 @@ struct pg {
 
 /* What the kernel enforces, whoever else is dead or stopped. */
 struct kernel {
-	uint8_t fence;     /* enum fence_state; OPEN only until `until_ns` */
+	uint8_t fence;     /* enum fence_state; OPEN and CLIENTS only until `until_ns` */
 	uint64_t epoch;    /* what the element's comment says */
 	uint64_t until_ns; /* by the host's clock */
 };
@@ -204,6 +208,7 @@ struct host {
 	uint32_t boot;
 	int64_t clock_offset;
 	int64_t clock_ppm;
+	int64_t wall_ms;                      /* its wall clock is off by so much */
 	uint64_t frozen_until[PROCESS_COUNT]; /* true time; 0: it runs */
 
 	/* consensus */
@@ -218,11 +223,16 @@ struct host {
 	uint64_t segment_term;
 	uint64_t segment_until_ns;
 	uint64_t lease_true_until; /* of the lease that the agent was told last; true time */
+	uint64_t slow_facts;       /* its facts take so much longer */
+	const char *why;           /* the leader's row that was taken last */
 
 	struct executor_state executors[EXECUTOR_COUNT];
 	struct kernel kernel;
 	struct serve serve; /* the vip process */
 	uint8_t job;
+	uint8_t alarm;     /* enum db_fault: something is wrong, but the database answers */
+	bool lost;         /* its data are gone, and have not been rebuilt since */
+	uint64_t proof_at; /* since when the rule has not been in force everywhere */
 	struct facts probed;
 	bool probed_once;
 	uint64_t leaving_since;
@@ -242,6 +252,7 @@ struct client {
 	wal_lsn lsn;
 	uint32_t record;
 	uint64_t since;
+	bool watched; /* an event looks whether it waits for too long */
 };
 
 /* One WAL record of any database at any time. */
@@ -249,6 +260,7 @@ struct record {
 	uint32_t timeline;
 	bool commit;
 	bool acknowledged; /* its client was told */
+	wal_lsn lsn;       /* where it stands in its timeline */
 	uint64_t epoch;    /* primary's epoch when it was written */
 };
 
@@ -269,6 +281,12 @@ enum fault_kind {
 	FAULT_SLOW_DISK,
 	FAULT_LEAVE,         /* an orderly stop of the agent */
 	FAULT_HUMAN_PROMOTE, /* pg_ctl promote behind the agent's back */
+	FAULT_OPERATOR,      /* an operator asks for something */
+	FAULT_CLOCK,         /* a wall clock jumps */
+	FAULT_DATA_LOST,     /* a data directory is gone */
+	FAULT_STUCK,         /* a standby streams and flushes nothing */
+	FAULT_SLOW_FACTS,    /* what an agent says of itself arrives late */
+	FAULT_ALARM,         /* the database answers, but something is wrong with it */
 	FAULT_KIND_COUNT
 };
 
@@ -280,7 +298,49 @@ struct options {
 	bool trace;
 	uint32_t bugs;
 	uint32_t faults; /* bits by enum fault_kind: only these, often; 0: a mix by seed */
+	uint8_t mode;    /* enum protection_mode; 0: by seed */
+	uint8_t story;   /* enum story; no faults but its own */
 };
+
+/* Told from a fixed seed, each with its own expectations (story.c). */
+enum story { STORY_NONE = 0, STORY_ARBITER_ACCEPT, STORY_ARBITER_RETURN, STORY_COUNT };
+
+/* A call that has been given to an agent. */
+struct asked {
+	bool open;
+	struct call call;
+	node_id host;
+	uint32_t life; /* of the consensus process that took it */
+	uint64_t at;
+};
+
+#define ASKED_MAX 32
+#define ROWS_MAX  128
+
+/* Over all worlds of this process. */
+struct totals {
+	uint64_t seeds;
+	uint64_t failed;
+	uint64_t milliseconds; /* simulated */
+	uint64_t events;
+	uint64_t acknowledged;
+	uint64_t epochs;
+	uint64_t failovers;   /* promotions that nobody asked for */
+	uint64_t switchovers; /* that succeeded */
+	uint64_t rolled_back; /* operations that ended otherwise */
+	uint64_t forced;      /* promotions by an operator's failover */
+	uint64_t degrades;
+	uint64_t restores;
+	uint64_t rebuilds;
+	uint64_t held;    /* decisions not to promote */
+	uint64_t blocked; /* worlds that ended with a named and justified block */
+	uint64_t calls;
+	uint64_t answers[CALL_CODE_COUNT];
+	uint64_t lost;           /* commits, where a loss was allowed */
+	uint64_t rows[ROWS_MAX]; /* how often each row of the leader's table was taken */
+};
+
+extern struct totals totals;
 
 struct world {
 	struct options options;
@@ -319,8 +379,18 @@ struct world {
 	unsigned disk_base_us;
 	bool healed;
 	bool human_was_here;
+	bool data_was_lost;
+	bool forcing;     /* operators accept losses */
+	bool stay_paused; /* nobody ends the pause */
+	unsigned story_step;
+	uint64_t story_at;
 	uint64_t healed_at;
 	uint64_t came_back_at;
+
+	/* Operators */
+	struct asked asked[ASKED_MAX];
+	uint64_t calls;
+	node_set accepted_loss; /* nodes to whom a loss was conceded */
 
 	/* Truth, for the checkers */
 	struct cluster truth; /* the newest state that anybody applied */
@@ -329,6 +399,7 @@ struct world {
 	uint64_t *state_hash; /* by log index */
 	unsigned state_hash_room;
 
+	bool over; /* the story has been told */
 	bool failed;
 	char failure[1024];
 };
@@ -343,6 +414,7 @@ uint64_t random_below(uint64_t limit); /* [0, limit) */
 uint64_t random_between(uint64_t low, uint64_t high);
 bool random_permille(unsigned permille);
 uint64_t local_ns(const struct host *host);
+uint64_t wall_ms(const struct host *host);
 /* The first instant at which the host's clock shows `local` or more. */
 uint64_t true_ns(const struct host *host, uint64_t local);
 void trace(const char *format, ...) PRINTF_LIKE(1, 2);
@@ -352,6 +424,7 @@ void fail(const char *format, ...) PRINTF_LIKE(1, 2);
 bool link_open(node_id from, node_id to);
 uint64_t link_delay(void);
 void packet_send(node_id from, node_id to, struct packet *packet); /* takes it over */
+void packet_send_later(node_id from, node_id to, struct packet *packet, uint64_t delay);
 void packet_free(struct packet *packet);
 struct packet *packet_of_raft(node_id from, const struct raft_message *message, uint64_t sent_ns);
 
@@ -383,6 +456,8 @@ struct facts dbmon_facts(struct host *host);
 
 /* vip.c */
 bool fence_admits(const struct host *host); /* packets to the database port, now */
+/* The same for what comes from other members: the fence of a switchover lets it through. */
+bool fence_admits_members(const struct host *host);
 bool vip_here(const struct host *host);
 void vip_start(struct host *host);
 void vip_grant(struct host *host, uint64_t epoch, uint64_t until_ns);
@@ -426,6 +501,7 @@ void stream_retry(struct host *host);
 
 /* clients.c */
 void client_turn(unsigned index, uint32_t generation);
+void client_watch(unsigned index);
 void client_arrival(struct host *host, const struct event *event);
 void client_release(struct host *host, wal_lsn upto);
 void client_abandon(struct host *host); /* the server has ended its sessions */
@@ -437,15 +513,37 @@ void faults_plan(void);
 void fault_next(void);
 void fault_mend(const struct event *event);
 void faults_heal(void);
+void host_down(struct host *host); /* loses power, and stays so */
 void leaving(struct host *host);
 void host_boot(struct host *host);
 void process_up(struct host *host, const struct event *event);
+
+/* operators.c */
+void operator_act(void);
+void operator_turn(const struct event *event);
+void operator_answered(const struct host *host, const struct call_result *result);
+/* Gives `call` to the agent of `host`; returns its id. */
+uint64_t operator_ask(struct host *host, struct call call);
+struct host *leading_host(void); /* NULL: none */
+
+/* story.c */
+enum story story_named(const char *name);
+void story_begin(void);
+void story_turn(void);
+
+/* losses.c: what a promotion may lose, and what each entry of the log may do */
+void check_entry(const struct cluster *before, const struct cluster *after,
+		 const struct entry *entry);
+uint64_t lost_by(const struct pg *pg);
+/* The healed cluster does not serve, for a reason that it names and that is true. */
+bool check_blocked(void);
 
 /* checkers.c */
 void check_lease(struct host *host, const struct raft_view *view);
 void check_accepting(struct host *host);
 void check_grant(struct host *host, uint64_t epoch, uint64_t until_ns);
-void check_applied(struct host *host, uint64_t index);
+void check_applied(struct host *host, uint64_t index, const struct entry *entry);
+void check_rule(const struct host *host);
 void check_acknowledged(struct host *host, wal_lsn lsn, uint32_t record);
 void check_opened(struct host *host, uint64_t epoch);
 void check_rebuild(const struct host *host);

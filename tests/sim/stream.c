@@ -17,7 +17,7 @@ struct wal_data {
 static bool upstream_reachable(const struct host *host, const struct host *upstream)
 {
 	return link_open(host->id, upstream->id) && link_open(upstream->id, host->id) &&
-	       fence_admits(upstream) && pg_answers(upstream);
+	       fence_admits_members(upstream) && pg_answers(upstream);
 }
 
 /* What PostgreSQL compares before it streams: timelines, their ends, the history files. */
@@ -180,6 +180,13 @@ void stream_stored(struct host *host, const struct event *event)
 
 	if (event->lsn > pg->inserted || event->lsn <= pg->flushed)
 		return;
+	if (pg->stuck) {
+		event_add(world.now + 20 * MS, (struct event){.what = AT_PG_STORED,
+							      .host = host->id,
+							      .generation = pg->generation,
+							      .lsn = event->lsn});
+		return;
+	}
 	pg->flushed = event->lsn;
 	reply_later(host);
 	stream_push(host);
@@ -221,7 +228,7 @@ void stream_reply(struct host *host, const struct event *event)
 
 	/* The fence stops what comes in, on streams too. */
 	if (!sender->on || sender->connection != event->generation ||
-	    !link_open(event->part, host->id) || !fence_admits(host))
+	    !link_open(event->part, host->id) || !fence_admits_members(host))
 		return;
 	if (event->lsn > sender->acknowledged)
 		sender->acknowledged = event->lsn;

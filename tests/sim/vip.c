@@ -14,6 +14,14 @@ bool fence_admits(const struct host *host)
 	       (kernel->fence == FENCE_OPEN && kernel->until_ns > local_ns(host));
 }
 
+bool fence_admits_members(const struct host *host)
+{
+	const struct kernel *kernel = &host->kernel;
+
+	return fence_admits(host) ||
+	       (kernel->fence == FENCE_CLIENTS && kernel->until_ns > local_ns(host));
+}
+
 bool vip_here(const struct host *host)
 {
 	return host->up && host->kernel.fence == FENCE_OPEN && fence_admits(host);
@@ -27,7 +35,6 @@ void vip_report(struct host *host)
 	event.kind = EV_FENCE;
 	event.fence.state = host->serve.state;
 	event.fence.epoch = host->serve.epoch;
-	event.fence.vip_held = vip_here(host);
 	event.fence.kernel = true;
 	bus_send(host, &event);
 }
@@ -38,7 +45,7 @@ void vip_start(struct host *host)
 	struct kernel *kernel = &host->kernel;
 	struct serve_found found = {.state = FENCE_CLOSED};
 
-	if (fence_admits(host))
+	if (fence_admits_members(host))
 		found = (struct serve_found){.state = kernel->fence,
 					     .epoch = kernel->epoch,
 					     .until_ns = kernel->until_ns};
@@ -55,7 +62,7 @@ static void set_kernel(struct host *host)
 	const uint64_t timeout = serve_timeout_ms(&host->serve, now) * MS;
 
 	host->kernel = (struct kernel){.fence = host->serve.state, .epoch = host->serve.epoch};
-	if (host->serve.state != FENCE_OPEN)
+	if (!serve_leased(&host->serve))
 		return;
 	host->kernel.until_ns = now + timeout;
 	event_add(true_ns(host, host->serve.until_ns) + 100 * US,
@@ -102,6 +109,9 @@ void vip_order(struct host *host, const struct order *order)
 		step = serve_close(&host->serve, order->epoch);
 	else if (order->kind == ORDER_FENCE_DROP)
 		step = serve_drop(&host->serve, order->epoch);
+	else if (order->kind == ORDER_FENCE_CLIENTS)
+		step = serve_clients(&host->serve, order->epoch, order->lease_until_ns,
+				     local_ns(host));
 	if (step != SERVE_REFUSE) {
 		event.result.outcome = OUTCOME_DONE;
 		if (step != SERVE_KEEP)

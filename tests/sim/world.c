@@ -8,6 +8,7 @@
 #include "sim.h"
 
 struct world world;
+struct totals totals;
 
 uint64_t random_u64(void)
 {
@@ -38,6 +39,11 @@ uint64_t local_ns(const struct host *host)
 	const int64_t now = (int64_t)world.now;
 
 	return (uint64_t)(now + now / 1000 * host->clock_ppm / 1000 + host->clock_offset);
+}
+
+uint64_t wall_ms(const struct host *host)
+{
+	return (uint64_t)((int64_t)(UINT64_C(1700000000000) + world.now / MS) + host->wall_ms);
 }
 
 uint64_t true_ns(const struct host *host, uint64_t local)
@@ -324,7 +330,10 @@ static void dispatch(struct event *event)
 	}
 	switch (event->what) {
 	case AT_CLIENT:
-		client_turn(event->part, event->generation);
+		if (event->lsn != 0)
+			client_watch(event->part);
+		else
+			client_turn(event->part, event->generation);
 		break;
 	case AT_ARRIVAL:
 		client_arrival(host, event);
@@ -348,12 +357,54 @@ static void dispatch(struct event *event)
 	case AT_HUMAN:
 		check_human(host, event);
 		break;
+	case AT_OPERATOR:
+		operator_turn(event);
+		break;
+	case AT_STORY:
+		story_turn();
+		break;
 	case AT_HEAL:
 		faults_heal();
 		break;
 	default:
 		break;
 	}
+}
+
+/* As an administrator might have them in the configuration files. */
+static struct settings some_settings(void)
+{
+	const struct options *options = &world.options;
+	struct settings settings = settings_default(options->data);
+
+	if (options->story != STORY_NONE)
+		return settings;
+	settings.mode = (uint8_t)(random_permille(400)   ? MODE_MAX_PROTECTION
+				  : random_permille(700) ? MODE_MAX_AVAILABILITY
+							 : MODE_MAX_PERFORMANCE);
+	if (options->mode != 0)
+		settings.mode = options->mode;
+	if (random_permille(300))
+		settings.quorum_sync = (uint8_t)random_below(options->data);
+	settings.auto_failover = !random_permille(30);
+	settings.auto_primary_switch = random_permille(200);
+	if (random_permille(50))
+		settings.failover_budget = (uint8_t)random_between(1, 4);
+	settings.degrade_ms = (uint32_t)random_between(300, 2000);
+	settings.switch_back_ms = (uint32_t)random_between(1000, 10000);
+	settings.max_lag_bytes = random_between(5, 500);
+	settings.max_lag_ms = (uint32_t)random_between(500, 20000);
+	return settings;
+}
+
+/* Not the first one: somebody has to be able to be primary. */
+static uint16_t some_priority(unsigned i)
+{
+	if (world.options.story != STORY_NONE)
+		return 100;
+	if (i > 0 && random_permille(50))
+		return 0;
+	return (uint16_t)(random_permille(200) ? 1 + random_below(3) : 100);
 }
 
 static void members_set_up(void)
@@ -369,7 +420,7 @@ static void members_set_up(void)
 	agent->node_total = (uint8_t)world.total;
 	agent->election_ns = fast ? 300 * MS : 1000 * MS;
 	agent->heartbeat_ns = agent->election_ns / 10;
-	agent->sync_need = (uint8_t)(options->data / 2);
+	agent->settings = some_settings();
 	agent->bugs = options->bugs;
 	world.lease_ns = agent->election_ns / 10 * 9;
 	world.disk_base_us = hurried ? 500 : 3000;
@@ -380,7 +431,7 @@ static void members_set_up(void)
 
 		node->id = (node_id)(i + 1);
 		node->kind = i < options->data ? NODE_DATA : NODE_WITNESS;
-		node->priority = (uint16_t)(random_permille(200) ? 1 + random_below(3) : 100);
+		node->priority = some_priority(i);
 		snprintf(node->name, sizeof(node->name), "n%u", i + 1);
 		host->id = node->id;
 		host->data = node->kind == NODE_DATA;
@@ -428,12 +479,70 @@ static void world_end(void)
 	}
 }
 
-void world_run(const struct options *options)
+static void count_world(void)
+{
+	totals.seeds++;
+	totals.failed += world.failed;
+	totals.milliseconds += world.now / MS;
+	totals.events += world.events_done;
+	totals.acknowledged += world.acknowledged;
+	totals.epochs += world.truth.epoch;
+}
+
+/* Returns whether the run is over. */
+static bool verdict(void)
 {
 	/* Healed, a cluster may need this long: rewinds, clones, and the patience between them. */
 	const uint64_t grace = 90 * SEC;
 	char what[256];
 
+	if (check_healthy(what, sizeof(what))) {
+		world.came_back_at = world.now;
+		return true;
+	}
+	if (check_blocked()) {
+		totals.blocked++;
+		return true;
+	}
+	if (world.now > world.healed_at + grace)
+		fail("I4: %u s after everything was healed: %s", (unsigned)(grace / SEC), what);
+	event_add(world.now + 250 * MS, (struct event){.what = AT_VERDICT});
+	return false;
+}
+
+/* What every agent believes in the end, for whoever reads the trace. */
+static void trace_agents(void)
+{
+	for (unsigned id = 1; id <= world.total; id++) {
+		const struct host *host = &world.hosts[id];
+		const struct agent *agent;
+
+		if (!host->consensus_up)
+			continue;
+		agent = raftnode_agent(host->raftnode);
+		trace("n%u %s%s hold %s: %s", id, leader_phase_name(agent->phase),
+		      agent->raft.leader ? " leader" : "", hold_reason_name(agent->hold),
+		      agent->why);
+		trace("   database %s job %u fault %s promise %lu at %lu/%u upstream %u%s%s rule "
+		      "%u of %x since %lu",
+		      db_state_name(agent->self.db), agent->self.job,
+		      db_fault_name(agent->self.fault), (unsigned long)agent->self.promise,
+		      (unsigned long)agent->self.position.flushed, agent->self.position.timeline,
+		      agent->self.upstream, agent->self.receiving ? " receiving" : "",
+		      agent->own.needs_rebuild ? " needs rebuild" : "", agent->self.rule.need,
+		      agent->self.rule.members, (unsigned long)agent->self.rule_since);
+		trace("   fence %s epoch %lu; settings mode %s k %u%s%s maintenance %x",
+		      fence_state_name(agent->fence), (unsigned long)agent->fence_epoch,
+		      protection_mode_name(agent->cluster.settings.mode),
+		      agent->cluster.settings.quorum_sync,
+		      agent->cluster.settings.paused ? " paused" : "",
+		      agent->cluster.settings.auto_failover ? "" : " auto_failover off",
+		      agent->cluster.settings.maintenance);
+	}
+}
+
+void world_run(const struct options *options)
+{
 	world_reset(options);
 	members_set_up();
 	for (unsigned id = 1; id <= world.total; id++)
@@ -442,24 +551,21 @@ void world_run(const struct options *options)
 	for (unsigned i = 0; i < CLIENTS; i++)
 		event_add(SEC, (struct event){.what = AT_CLIENT, .part = (uint8_t)i});
 	faults_plan();
-	event_add((uint64_t)options->seconds * SEC, (struct event){.what = AT_HEAL});
-	while (world.heap_count > 0 && !world.failed) {
+	if (options->story != STORY_NONE)
+		story_begin();
+	else
+		event_add((uint64_t)options->seconds * SEC, (struct event){.what = AT_HEAL});
+	while (world.heap_count > 0 && !world.failed && !world.over) {
 		struct event event = heap_pop();
 
 		world.now = event.at;
 		world.events_done++;
-		if (event.what == AT_VERDICT) {
-			if (check_healthy(what, sizeof(what))) {
-				world.came_back_at = world.now;
-				break;
-			}
-			if (world.now > world.healed_at + grace)
-				fail("I4: %u s after everything was healed: %s",
-				     (unsigned)(grace / SEC), what);
-			event_add(world.now + 250 * MS, (struct event){.what = AT_VERDICT});
-			continue;
-		}
+		if (event.what == AT_VERDICT && verdict())
+			break;
 		dispatch(&event);
 	}
+	if (options->trace)
+		trace_agents();
+	count_world();
 	world_end();
 }

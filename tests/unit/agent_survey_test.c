@@ -368,7 +368,7 @@ Test(agent_survey, the_only_data_node_tries_again_after_failed_promotions)
 	world->hosts[A].failing = UINT64_C(1) << ORDER_DB_PROMOTE;
 	world_kill_db(world, A);
 	world_run(world, 8000);
-	EXPECT_ROWS(world, from, "promote/unable", "survey/stuck");
+	EXPECT_ROWS(world, from, "promote/unable", "survey/no_candidate");
 	world->hosts[A].failing = 0;
 	world_until(world, "it is not passed over for ever", 30000, a_serves);
 }

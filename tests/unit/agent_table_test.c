@@ -363,12 +363,262 @@ static void rare_cases(bool taken[RULES_MAX])
 	add_taken(taken, world); /* blocked/outdone */
 }
 
+/* --- what operators ask --- */
+
+static void ask_for(struct world *world, struct call call)
+{
+	unsigned before = world->results;
+
+	world_call(world, call);
+	for (unsigned i = 0; i < 50 && world->results == before; i++)
+		world_tick(world);
+	cr_assert_gt(world->results, before);
+	cr_assert_eq(world->result.code, CALL_ACCEPTED, "%s",
+		     blocker_name(world->result.blockers[0].kind));
+}
+
+static bool in_switch(const struct world *world)
+{
+	return in_phase(world, PHASE_SWITCH);
+}
+
+static bool in_halt(const struct world *world)
+{
+	return in_phase(world, PHASE_HALT);
+}
+
+static bool in_pause(const struct world *world)
+{
+	return in_phase(world, PHASE_PAUSED);
+}
+
+/* A switchover to B that stays in PHASE_SWITCH, for A's monitor does nothing. */
+static struct world *switching(void)
+{
+	struct world *world = started(3, 0);
+
+	world->hosts[A].failing = UINT64_C(1) << ORDER_DB_CHECKPOINT;
+	ask_for(world, (struct call){.kind = CALL_SWITCHOVER, .node = B});
+	world_until(world, "a switchover is prepared", 1000, in_switch);
+	return world;
+}
+
+static struct world *halting(void)
+{
+	struct world *world = started(3, 0);
+
+	world->hosts[A].stuck = 1 << EXECUTOR_DBCTL;
+	ask_for(world, (struct call){.kind = CALL_SWITCHOVER, .node = B});
+	world_until(world, "the database is to stop", 1000, in_halt);
+	return world;
+}
+
+static void switch_cases(bool taken[RULES_MAX])
+{
+	struct world *world = switching();
+
+	world->hosts[A].db.state = DB_HUNG;
+	world_run(world, 50);
+	add_taken(taken, world); /* switch/hung */
+
+	world = switching();
+	world_kill_db(world, A);
+	world_run(world, 50);
+	add_taken(taken, world); /* switch/down */
+
+	world = switching();
+	ask_behind(world, C);
+	world_run(world, 50);
+	add_taken(taken, world); /* switch/outdone */
+
+	world = switching();
+	world_kill_host(world, B);
+	world_run(world, 8000);
+	add_taken(taken, world); /* switch/hindered, switch/over */
+
+	world = halting();
+	ask_behind(world, C);
+	world_run(world, 50);
+	add_taken(taken, world); /* halt/outdone */
+
+	world = started(3, 0);
+	world->hosts[A].failing = UINT64_C(1) << ORDER_FENCE_CLIENTS;
+	ask_for(world, (struct call){.kind = CALL_SWITCHOVER, .node = B});
+	world_run(world, 3000);
+	add_taken(taken, world); /* halt/overdue */
+
+	world = halting();
+	world->hosts[A].cut = true;
+	world_run(world, 2000);
+	heal(world);
+	world_run(world, 500);
+	add_taken(taken, world); /* halt/replaced */
+
+	world = started(3, 0);
+	ask_for(world, (struct call){.kind = CALL_SWITCHOVER,
+				     .node = B,
+				     .start_ms = world->now_ns / MS + 300});
+	world_run(world, 3000);
+	add_taken(taken, world); /* steady/scheduled, halt/done */
+
+	world = built(3, 0);
+	for (node_id id = A; id <= C; id++) {
+		world->hosts[id].agent.config.nodes[B - 1].priority = 200;
+		world->hosts[id].agent.config.settings.switch_back_ms = 1000;
+	}
+	world_until(world, "somebody serves", 30000, serves);
+	world_until(world, "all stream", 30000, all_stream);
+	if (world_writer(world) == B) {
+		ask_for(world, (struct call){.kind = CALL_SWITCHOVER, .node = A});
+		world_until(world, "A serves", 10000, a_serves);
+		world_until(world, "all stream", 30000, all_stream);
+	}
+	ask_for(world, (struct call){.kind = CALL_AUTO_SWITCH, .on = true});
+	world_until(world, "B serves", 10000, b_serves);
+	add_taken(taken, world); /* steady/better */
+}
+
+static void pause_cases(bool taken[RULES_MAX])
+{
+	struct world *world = started(3, 0);
+
+	ask_for(world, (struct call){.kind = CALL_PAUSE, .end_ms = world->now_ns / MS + 500});
+	world_run(world, 1000);
+	add_taken(taken, world); /* steady/pause_over */
+
+	world = started(3, 0);
+	ask_for(world, (struct call){.kind = CALL_PAUSE, .end_ms = world->now_ns / MS + 5000});
+	world_kill_db(world, A);
+	world_until(world, "it stands still", 1000, in_pause);
+	world_run(world, 8000);
+	add_taken(taken, world); /* steady/paused, paused/record, paused/over, paused/resumed */
+
+	world = started(3, 0);
+	ask_for(world, (struct call){.kind = CALL_PAUSE});
+	world->next_leader = B;
+	world->hosts[A].cut = true;
+	world_until(world, "it stands still", 3000, in_pause);
+	heal(world);
+	world_run(world, 3000);
+	add_taken(taken, world); /* following/paused, paused/other_able */
+
+	world = started(3, 0);
+	ask_for(world, (struct call){.kind = CALL_PAUSE});
+	world->hosts[A].db.state = DB_HUNG;
+	world->hosts[A].failing = UINT64_C(1) << ORDER_DB_KILL;
+	world_until(world, "it stands still", 3000, in_pause);
+	world->hosts[A].db.state = DB_PRIMARY;
+	world_run(world, 500);
+	add_taken(taken, world); /* paused/primary_runs */
+
+	world = started(3, 0);
+	world->mute_answers = true;
+	fail_starts(&world->hosts[A], true);
+	world_kill_db(world, A);
+	world_until(world, "a survey", 1000, surveying);
+	ask_for(world, (struct call){.kind = CALL_PAUSE});
+	world_run(world, 100);
+	ask_for(world, (struct call){.kind = CALL_RESUME});
+	world_until(world, "answers are missed", 5000, blocked);
+	ask_for(world, (struct call){.kind = CALL_PAUSE});
+	world_run(world, 100);
+	add_taken(taken, world); /* survey/paused, blocked/paused */
+
+	world = started(3, 0);
+	ask_for(world, (struct call){.kind = CALL_PAUSE});
+	world->leader = NODE_NONE;
+	world->next_leader = B;
+	world->hosts[A].refuses_leadership = true;
+	world_until(world, "A does not take it", 8000, in_pause);
+	add_taken(taken, world); /* handover/paused */
+
+	world = b_promotes();
+	ask_for(world, (struct call){.kind = CALL_PAUSE});
+	world_run(world, 100);
+	add_taken(taken, world); /* promote/paused */
+}
+
+static void hold_cases(bool taken[RULES_MAX])
+{
+	struct world *world = started(3, 0);
+
+	world->mute_answers = true;
+	fail_starts(&world->hosts[A], true);
+	world_kill_db(world, A);
+	world_until(world, "held", 5000, blocked);
+	world->mute_answers = false;
+	world->next_leader = B;
+	world->hosts[A].cut = true;
+	world_until(world, "B serves", 5000, b_serves);
+	heal(world);
+	world_run(world, 100);
+	add_taken(taken, world); /* blocked/overtaken */
+
+	world = started(3, 0);
+
+	ask_for(world, (struct call){.kind = CALL_AUTO_FAILOVER});
+	world_kill_host(world, A);
+	world_until(world, "held", 5000, blocked);
+	world_run(world, 500);
+	ask_for(world, (struct call){.kind = CALL_FAILOVER, .node = B});
+	world_until(world, "B serves", 5000, b_serves);
+	add_taken(taken, world); /* survey/switched_off, blocked/switched_off, blocked/forced */
+
+	world = started(3, 0);
+	ask_for(world, (struct call){.kind = CALL_AUTO_FAILOVER});
+	world_kill_host(world, A);
+	world_until(world, "a survey", 5000, surveying);
+	world_run(world, 100);
+	ask_for(world, (struct call){.kind = CALL_FAILOVER, .node = B});
+	add_taken(taken, world); /* survey/forced */
+
+	world = started(3, 0);
+	world->hosts[B].db.excluded = true;
+	world->hosts[C].db.excluded = true;
+	world_kill_host(world, A);
+	world_until(world, "held", 8000, blocked);
+	world_run(world, 500);
+	add_taken(taken, world); /* survey/no_candidate, blocked/no_candidate */
+
+	world = built(3, 0);
+	for (node_id id = A; id <= C; id++)
+		world->hosts[id].agent.config.settings.failover_budget = 1;
+	world_until(world, "all stream", 30000, all_stream);
+	world_kill_host(world, A);
+	world_until(world, "B serves", 5000, b_serves);
+	world_start_agent(world, A);
+	world_until(world, "all stream", 30000, all_stream);
+	world_kill_host(world, B);
+	world_until(world, "held", 8000, blocked);
+	world_run(world, 500);
+	add_taken(taken, world); /* survey/budget, blocked/budget */
+
+	world = built(3, 0);
+	for (node_id id = A; id <= C; id++) {
+		world->hosts[id].agent.config.settings.mode = MODE_MAX_PERFORMANCE;
+		world->hosts[id].agent.config.settings.max_lag_bytes = 0;
+	}
+	world_until(world, "serves", 5000, serves);
+	world_run(world, 15000);
+	world->clients = true;
+	world->hosts[B].db.deaf = true;
+	world->hosts[C].db.deaf = true;
+	world_run(world, 1000);
+	world_kill_host(world, A);
+	world_until(world, "held", 8000, blocked);
+	world_run(world, 500);
+	add_taken(taken, world); /* survey/lag, blocked/lag */
+}
+
 Test(agent_table, every_row_is_taken_and_no_history_breaks_an_invariant, .timeout = 120)
 {
 	static bool taken[RULES_MAX];
 
 	surprises(taken);
 	rare_cases(taken);
+	switch_cases(taken);
+	pause_cases(taken);
+	hold_cases(taken);
 	for (uint64_t number = 1; number <= SEEDS; number++)
 		random_history(number, taken);
 	for (unsigned i = 0; i < leader_rule_count(); i++)

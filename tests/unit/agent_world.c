@@ -157,6 +157,10 @@ static void perform(struct world *world, node_id node, const struct effects *eff
 		case FX_GRANT:
 			give_grant(world, host, effect);
 			break;
+		case FX_CALL_RESULT:
+			world->result = effect->call_result;
+			world->results++;
+			break;
 		default:
 			break;
 		}
@@ -176,6 +180,17 @@ void world_event(struct world *world, node_id node, struct agent_event event)
 	agent_step(&host->agent, &event, &effects);
 	see_rules(world, &host->agent, &effects);
 	perform(world, node, &effects);
+}
+
+void world_call(struct world *world, struct call call)
+{
+	static uint64_t id;
+	struct agent_event event = {.kind = EV_CALL, .call = call};
+
+	cr_assert_neq(world->leader, NODE_NONE);
+	event.call.id = ++id;
+	event.call.via = world->leader;
+	world_event(world, world->leader, event);
 }
 
 /* --- the log --- */
@@ -269,8 +284,9 @@ static void stream(struct world *world, node_id id)
 
 	db->receiving = db->state == DB_STANDBY && db->upstream != NODE_NONE &&
 			!world->hosts[id].cut && !from->cut && from->db.state == DB_PRIMARY &&
-			from->fence == FENCE_OPEN && can_follow(db, &from->db);
-	if (db->receiving)
+			(from->fence == FENCE_OPEN || from->fence == FENCE_CLIENTS) &&
+			can_follow(db, &from->db);
+	if (db->receiving && !db->deaf)
 		db->position = from->db.position;
 	db->position.replayed = db->position.flushed;
 }
@@ -288,7 +304,8 @@ static void write_commit(struct world *world, node_id id)
 		struct db *db = &world->hosts[other].db;
 
 		stream(world, other);
-		if (db->receiving && db->upstream == id && node_in(host->db.rule.members, other))
+		if (db->receiving && !db->deaf && db->upstream == id &&
+		    node_in(host->db.rule.members, other))
 			flushed++;
 	}
 	if (flushed >= host->db.rule.need)
@@ -298,7 +315,7 @@ static void write_commit(struct world *world, node_id id)
 static struct facts look(const struct world *world, node_id id)
 {
 	const struct db *db = &world->hosts[id].db;
-	struct facts facts = {.node = id, .db = db->state};
+	struct facts facts = {.node = id, .db = db->state, .fault = db->fault};
 
 	if (!db_answers(db))
 		return facts;
@@ -329,7 +346,7 @@ static void configure(struct db *db, const struct order *order)
 	db->promise = order->promise;
 	db->config_epoch = order->epoch;
 	db->upstream = order->upstream;
-	if (!db->overruled)
+	if (!db->overruled && !order->keep_rule)
 		db->rule = order->rule;
 	if (order->reserve_until > db->reserved)
 		db->reserved = order->reserve_until;
@@ -374,6 +391,13 @@ static bool execute_db(struct world *world, struct host *host, const struct orde
 		return db->state == DB_STANDBY;
 	}
 	case ORDER_DB_STOP:
+		/* The shutdown checkpoint goes to those who stream; then the server ends. */
+		if (db->state == DB_PRIMARY) {
+			db->position.flushed += WRITE_BYTES;
+			for (node_id id = 1; id <= world->count; id++)
+				stream(world, id);
+		}
+		/* fall through */
 	case ORDER_DB_KILL:
 		if (db->state != DB_ABSENT)
 			db->state = DB_DOWN;
@@ -419,6 +443,12 @@ static bool execute(struct world *world, struct host *host, const struct order *
 		if (order->epoch > host->fence_epoch)
 			host->fence_epoch = order->epoch;
 		return true;
+	case ORDER_FENCE_CLIENTS:
+		host->fence = FENCE_CLIENTS;
+		host->fence_until_ns = order->lease_until_ns;
+		if (order->epoch > host->fence_epoch)
+			host->fence_epoch = order->epoch;
+		return true;
 	case ORDER_FENCE_DROP:
 		cr_assert_neq(host->db.state, DB_PRIMARY, "no fence before a primary");
 		host->fence = FENCE_NONE;
@@ -433,11 +463,11 @@ static void report_fence(struct world *world, node_id id)
 	struct host *host = &world->hosts[id];
 	struct agent_event event = {.kind = EV_FENCE};
 
-	if (host->fence == FENCE_OPEN && world->now_ns >= host->fence_until_ns)
+	if ((host->fence == FENCE_OPEN || host->fence == FENCE_CLIENTS) &&
+	    world->now_ns >= host->fence_until_ns)
 		host->fence = FENCE_CLOSED;
 	event.fence.state = host->fence;
 	event.fence.epoch = host->fence_epoch;
-	event.fence.vip_held = host->fence == FENCE_OPEN;
 	event.fence.kernel = true;
 	if (!(host->stuck >> EXECUTOR_VIP & 1))
 		world_event(world, id, event);
@@ -502,6 +532,7 @@ node_id world_writer(const struct world *world)
 		const struct host *host = &world->hosts[id];
 
 		if (host->db.state != DB_PRIMARY || host->fence == FENCE_CLOSED ||
+		    host->fence == FENCE_CLIENTS ||
 		    (host->fence == FENCE_OPEN && world->now_ns >= host->fence_until_ns))
 			continue;
 		/* A promotion behind the agent's back is unfenced until the agent sees it. */
@@ -582,14 +613,11 @@ void world_start_agent(struct world *world, node_id node)
 		.election_ns = ELECTION,
 		.heartbeat_ns = HEARTBEAT,
 	};
-	unsigned data = 0;
 
 	config.node_total = (uint8_t)world->count;
-	for (unsigned i = 0; i < world->count; i++) {
+	config.settings = world->settings;
+	for (unsigned i = 0; i < world->count; i++)
 		config.nodes[i] = world->hosts[1].agent.config.nodes[i];
-		data += config.nodes[i].kind == NODE_DATA ? 1 : 0;
-	}
-	config.sync_need = (uint8_t)(data / 2);
 	agent_init(&host->agent, &config, world->now_ns);
 	host->up = true;
 	host->applied = 0;
@@ -624,6 +652,8 @@ void world_init(struct world *world, unsigned data, unsigned witnesses)
 	memset(world, 0, sizeof(*world));
 	world->now_ns = 5000 * MS;
 	world->count = data + witnesses;
+	world->settings = settings_default(data);
+	world->settings.mode = MODE_MAX_PROTECTION;
 	for (unsigned i = 0; i < world->count; i++) {
 		struct node *node = &world->hosts[1].agent.config.nodes[i];
 

@@ -31,6 +31,8 @@ struct db {
 	wal_lsn rule_since;
 	bool excluded;
 	bool overruled;      /* what is configured does not become the rule */
+	bool deaf;           /* its receiver gets nothing, though it is connected */
+	uint8_t fault;       /* enum db_fault */
 	uint32_t promote_to; /* the next promotion takes this number, whatever is reserved */
 };
 
@@ -77,12 +79,18 @@ struct world {
 	struct mail mail[MAIL_MAX];
 	unsigned mail_count;
 	bool mute_answers;
+	struct settings settings;  /* of the agents that start */
+	struct call_result result; /* of the last call that ended */
+	unsigned results;
 	bool taken[RULES_MAX];      /* rows of the leader's table, by index */
 	const char *seen[SEEN_MAX]; /* rows in the order in which they were taken, newest last */
 	unsigned seen_count;
 };
 
-/* `data` data nodes and `witnesses` after them. k = data / 2. All databases are absent. */
+/*
+ * `data` data nodes and `witnesses` after them, in max_protection with k = data / 2. All databases
+ * are absent.
+ */
 void world_init(struct world *world, unsigned data, unsigned witnesses);
 
 /* One tick of everything. Checks the invariants. */
@@ -91,6 +99,9 @@ void world_tick(struct world *world);
 void world_until(struct world *world, const char *what, unsigned limit_ms,
 		 bool (*done)(const struct world *));
 void world_run(struct world *world, unsigned ms);
+
+/* An operator asks the leader; the result is in world->result, at once or later. */
+void world_call(struct world *world, struct call call);
 
 /* Give one event to one agent, now. */
 void world_event(struct world *world, node_id node, struct agent_event event);

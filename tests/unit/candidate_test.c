@@ -40,6 +40,7 @@ static struct cluster serving(unsigned total, struct sync_rule record)
 		.settled = true,
 		.lineage_count = 2,
 		.lineage = {{1, A, 2, 1, 500}, {2, A, 3, 2, 1000}},
+		.settings = settings_default(total),
 	};
 
 	for (unsigned i = 0; i < total; i++)

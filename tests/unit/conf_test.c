@@ -294,7 +294,7 @@ Test(conf, values_are_refused_by_their_form)
 		 "log.level: \"loud\" is none of error warning notice info debug"},
 		{"timing:", "fence:\n  kernel: maybe\ntiming:", "none of automatic required off"},
 		{"timing:", "agent:\n  on_stop: 1\ntiming:", "none of leave handover"},
-		{"timing:", "protection:\n  mode: none\ntiming:", "none of max_protection"},
+		{"timing:", "protection:\n  mode: none\ntiming:", "none of auto max_protection"},
 		{"timing:", "monitor:\n  flush_interval: 2\ntiming:", "\"2\" is no duration"},
 		{"postgresql:", "postgresql:\n  os_user: \"post gres\"",
 		 "no name of a system user"},
@@ -329,8 +329,8 @@ Test(conf, contradictions_are_refused)
 		{"10.0.0.2", "\"::ffff:10.0.0.1\"", "and peer_port are those of another"},
 		{"10.0.0.2", "10.0.0.1, peer_port: 7500", "and postgres_port are those of another"},
 		{"id: 2", "id: 2, postgres_port: 7400", "is the port of the database too"},
-		{"timing:", "protection:\n  sync_standbys: 2\ntiming:",
-		 "protection.sync_standbys: 2 standbys are asked for, but a primary among 2"},
+		{"timing:", "protection:\n  quorum_sync: 2\ntiming:",
+		 "protection.quorum_sync: 2 standbys are asked for, but a primary among 2"},
 		{"timing:", "vip:\n  interface: eth0\ntiming:",
 		 "vip.interface: is given, but vip.address is not"},
 		{"timing:", "vip:\n  address: 10.0.0.9/24\ntiming:",
@@ -539,19 +539,69 @@ Test(conf, k_is_half_of_the_data_nodes_unless_it_is_given)
 	static struct conf conf;
 	struct err why;
 	char *text = replaced(BASE, "kind: witness, ", "");
-	char *given = replaced(text, "timing:", "protection: {sync_standbys: 2}\ntiming:");
+	char *given = replaced(text, "timing:", "protection: {quorum_sync: 2}\ntiming:");
 
 	EXPECT(parse(&conf, text, &why) == 0 && conf_sync_need(&conf) == 1);
 	EXPECT(parse(&conf, given, &why) == 0 && conf_sync_need(&conf) == 2);
 	for (unsigned count = 1; count <= CONF_MEMBERS_MAX; count++) {
-		conf.sync_need = 0;
+		conf.quorum_sync = 0;
 		conf.member_count = count;
 		for (unsigned i = 0; i < count; i++)
 			conf.members[i].kind = MEMBER_DATA;
-		EXPECT(conf_sync_need(&conf) == count / 2);
+		EXPECT(conf_sync_need(&conf) == count / 2, "%u", count);
 	}
 	free(text);
 	free(given);
+}
+
+Test(conf, the_initial_settings_are_the_core_s_defaults_and_what_the_file_says)
+{
+	static struct conf conf;
+	struct err why;
+	char *text =
+		replaced(BASE, "timing:",
+			 "protection: {mode: max_performance, quorum_sync: majority, pinned: on, "
+			 "max_lag: 3MB, max_lag_time: 5s, degrade_after: 700ms}\n"
+			 "failover: {auto: off, auto_primary_switch: on, switch_back_after: 2min, "
+			 "budget: 31}\ntiming:");
+	struct settings plain = settings_default(2), got;
+
+	EXPECT(parse(&conf, BASE, &why) == 0, "%s", why.text);
+	got = conf_settings(&conf);
+	EXPECT(got.mode == MODE_MAX_AVAILABILITY && got.mode == plain.mode);
+	EXPECT(got.pinned == plain.pinned && got.quorum_sync == plain.quorum_sync);
+	EXPECT(got.auto_failover && plain.auto_failover);
+	EXPECT(got.auto_primary_switch == plain.auto_primary_switch);
+	EXPECT(!got.paused && got.maintenance == 0);
+	EXPECT(got.failover_budget == plain.failover_budget);
+	EXPECT(got.max_lag_bytes == plain.max_lag_bytes && got.max_lag_ms == plain.max_lag_ms);
+	EXPECT(got.degrade_ms == plain.degrade_ms && got.switch_back_ms == plain.switch_back_ms);
+	EXPECT(settings_sane(&got, 2));
+
+	EXPECT(parse(&conf, text, &why) == 0, "%s", why.text);
+	got = conf_settings(&conf);
+	EXPECT(got.mode == MODE_MAX_PERFORMANCE && got.pinned && got.quorum_sync == 0);
+	EXPECT(!got.auto_failover && got.auto_primary_switch && got.failover_budget == 31);
+	EXPECT(got.max_lag_bytes == 3 << 20 && got.max_lag_ms == 5000);
+	EXPECT(got.degrade_ms == 700 && got.switch_back_ms == 120000);
+	EXPECT(conf_sync_need(&conf) == 0 && settings_sane(&got, 2));
+	free(text);
+}
+
+Test(conf, nofailover_counts_as_priority_0)
+{
+	static struct conf conf, again;
+	struct err why;
+	char *text = replaced(BASE, "id: 2", "id: 2, nofailover: on");
+	char *out;
+
+	EXPECT(parse(&conf, text, &why) == 0, "%s", why.text);
+	EXPECT(conf.members[0].priority == 100 && conf.members[1].priority == 0);
+	out = printed(&conf);
+	EXPECT(parse(&again, out, &why) == 0, "%s", why.text);
+	EXPECT(again.members[1].nofailover && again.members[1].priority == 0);
+	free(out);
+	free(text);
 }
 
 /* The whole file as text; the caller frees it. */

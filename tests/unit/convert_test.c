@@ -11,6 +11,7 @@ static struct facts full_facts(void)
 		.seq = UINT64_MAX,
 		.db = DB_PRIMARY,
 		.job = JOB_CLONE,
+		.fault = FAULT_DISK_FULL,
 		.job_done = 5,
 		.job_total = 6,
 		.system_id = 0x1122334455667788,
@@ -74,6 +75,7 @@ Test(convert, facts_come_back_as_they_went)
 	cr_assert_eq(back.seq, UINT64_MAX);
 	cr_assert_eq(back.db, DB_PRIMARY);
 	cr_assert_eq(back.job, JOB_CLONE);
+	cr_assert_eq(back.fault, FAULT_DISK_FULL);
 	cr_assert_eq(back.job_done, 5);
 	cr_assert_eq(back.job_total, 6);
 	cr_assert_eq(back.system_id, 0x1122334455667788);
@@ -106,6 +108,7 @@ enum facts_damage {
 	DAMAGE_NODE,
 	DAMAGE_DB,
 	DAMAGE_JOB,
+	DAMAGE_FAULT,
 	DAMAGE_UPSTREAM,
 	DAMAGE_MEMBERS_HIGH,
 	DAMAGE_MEMBERS_ZERO_BIT,
@@ -118,8 +121,8 @@ enum facts_damage {
 Test(convert, facts_out_of_range_are_refused_by_name_and_leave_the_target_alone)
 {
 	static const char *const fields[DAMAGE_COUNT] = {
-		"node", "db",   "job",           "upstream",     "rule",
-		"rule", "rule", "standbys.node", "standbys.node"};
+		"node", "db",   "job",  "fault",         "upstream",
+		"rule", "rule", "rule", "standbys.node", "standbys.node"};
 
 	for (int damage = 0; damage < DAMAGE_COUNT; damage++) {
 		struct facts facts = full_facts(), back = {.seq = 42};
@@ -129,6 +132,7 @@ Test(convert, facts_out_of_range_are_refused_by_name_and_leave_the_target_alone)
 		m->node = damage == DAMAGE_NODE ? NODES_MAX + 1 : m->node;
 		m->db = damage == DAMAGE_DB ? DB_STATE_COUNT : m->db;
 		m->job = damage == DAMAGE_JOB ? UINT32_MAX : m->job;
+		m->fault = damage == DAMAGE_FAULT ? FAULT_COUNT : m->fault;
 		m->upstream = damage == DAMAGE_UPSTREAM ? 256 : m->upstream;
 		if (damage == DAMAGE_MEMBERS_HIGH)
 			m->rule->members = UINT32_C(1) << (NODES_MAX + 1);
@@ -179,6 +183,7 @@ Test(convert, an_order_comes_back_as_it_went)
 		.promise = 7,
 		.upstream = 9,
 		.rule = {.members = 0x6, .need = 1},
+		.keep_rule = true,
 		.reserve_until = 8,
 		.lease_until_ns = UINT64_MAX,
 	};
@@ -196,6 +201,7 @@ Test(convert, an_order_comes_back_as_it_went)
 	cr_assert_eq(back.upstream, 9);
 	cr_assert_eq(back.rule.members, 0x6);
 	cr_assert_eq(back.rule.need, 1);
+	cr_assert(back.keep_rule);
 	cr_assert_eq(back.reserve_until, 8);
 	cr_assert_eq(back.lease_until_ns, UINT64_MAX);
 }
@@ -237,16 +243,67 @@ static struct decision full_decision(uint64_t epoch)
 		.detect_us = 1,
 		.survey_us = 2,
 		.open_us = 3,
+		.fault = FAULT_DISK_FULL,
+		.hold = HOLD_LAG,
+		.missing = 0x3fe,
+		.missing_count = 9,
+		.loss_accepted = true,
+		.operation = 11,
+		.seen = 0xabcdff,
+		.at_risk = UINT64_MAX,
+		.at_risk_ms = 12,
 		.answer_count = NODES_MAX,
 	};
 
 	for (uint8_t i = 0; i < NODES_MAX; i++)
 		decision.answers[i] = (struct survey_answer){.node = (node_id)(i + 1),
 							     .db = DB_STANDBY,
+							     .fault = FAULT_STARTUP_STOPPED,
+							     .excluded = true,
+							     .diverged = true,
+							     .priority = UINT16_MAX,
 							     .timeline = 4,
 							     .flushed = 100U + i,
 							     .usable = 50U + i};
 	return decision;
+}
+
+static struct settings full_settings(void)
+{
+	return (struct settings){
+		.mode = MODE_MAX_PERFORMANCE,
+		.pinned = true,
+		.quorum_sync = 2,
+		.auto_failover = true,
+		.auto_primary_switch = true,
+		.paused = true,
+		.pause_until_ms = UINT64_MAX,
+		.maintenance = 0x6,
+		.failover_budget = DECISIONS_MAX - 1,
+		.max_lag_bytes = UINT64_MAX,
+		.max_lag_ms = UINT32_MAX,
+		.degrade_ms = 3,
+		.switch_back_ms = 4,
+	};
+}
+
+static struct operation full_operation(void)
+{
+	return (struct operation){
+		.id = UINT64_MAX,
+		.kind = OPERATION_SWITCHOVER,
+		.state = OPERATION_EXPIRED,
+		.automatic = true,
+		.reason = BLOCK_WINDOW,
+		.from = 1,
+		.to = 9,
+		.epoch = 5,
+		.asked_ms = 1,
+		.start_ms = 2,
+		.end_ms = 3,
+		.begun_ms = 4,
+		.ended_ms = 5,
+	};
 }
 
 static void nodes_fill(struct node *nodes)
@@ -269,10 +326,12 @@ static struct entry full_entry(uint8_t kind)
 		entry.init.cluster_id = 0x123456789;
 		entry.init.node_total = NODES_MAX;
 		nodes_fill(entry.init.nodes);
+		entry.init.settings = full_settings();
 		break;
 	case ENTRY_ASSIGN:
 		entry.assign.node = 2;
 		entry.assign.resume = true;
+		entry.assign.accept_loss = true;
 		entry.assign.record = (struct sync_rule){.members = 0xa, .need = 2};
 		entry.assign.decision = full_decision(7);
 		break;
@@ -282,13 +341,27 @@ static struct entry full_entry(uint8_t kind)
 		entry.opened.fork = 0x99;
 		entry.opened.system_id = 0x55;
 		entry.opened.open_us = 33;
+		entry.opened.at_ms = 34;
 		break;
 	case ENTRY_RECORD:
 		entry.record.record = (struct sync_rule){.members = 0x6, .need = 1};
+		entry.record.lsn = 0x77;
 		break;
 	case ENTRY_REBUILD:
 	case ENTRY_REBUILT:
 		entry.rebuild.node = 3;
+		entry.rebuild.timeline = 8;
+		entry.rebuild.fork = 0x88;
+		entry.rebuild.end = 0x99;
+		break;
+	case ENTRY_SETTINGS:
+		entry.settings = full_settings();
+		break;
+	case ENTRY_OPERATION:
+		entry.operation = full_operation();
+		break;
+	case ENTRY_HELD:
+		entry.held = full_decision(7);
 		break;
 	default:
 		break;
@@ -375,6 +448,85 @@ Test(convert, an_assign_keeps_its_decision)
 	cr_assert_eq(decision->answer_count, NODES_MAX);
 	cr_assert_eq(decision->answers[8].node, 9);
 	cr_assert_eq(decision->answers[8].usable, 58);
+	cr_assert(back.assign.accept_loss);
+	cr_assert_eq(decision->fault, FAULT_DISK_FULL);
+	cr_assert_eq(decision->hold, HOLD_LAG);
+	cr_assert_eq(decision->missing, 0x3fe);
+	cr_assert_eq(decision->missing_count, 9);
+	cr_assert(decision->loss_accepted);
+	cr_assert_eq(decision->operation, 11);
+	cr_assert_eq(decision->seen, 0xabcdff);
+	cr_assert_eq(decision->at_risk, UINT64_MAX);
+	cr_assert_eq(decision->at_risk_ms, 12);
+	cr_assert_eq(decision->answers[8].fault, FAULT_STARTUP_STOPPED);
+	cr_assert(decision->answers[8].excluded && decision->answers[8].diverged);
+	cr_assert_eq(decision->answers[8].priority, UINT16_MAX);
+}
+
+static struct entry through_the_log(uint8_t kind)
+{
+	struct entry entry = full_entry(kind), back = {0};
+	uint8_t bytes[LOG_ENTRY_MAX];
+	struct err why = {0};
+	int size = log_entry_encode(&entry, bytes, &why);
+
+	cr_assert_gt(size, 0, "%s", why.text);
+	cr_assert_eq(log_entry_decode(bytes, (size_t)size, &back, &why), 0, "%s", why.text);
+	return back;
+}
+
+static void expect_settings(const struct settings *settings)
+{
+	cr_expect_eq(settings->mode, MODE_MAX_PERFORMANCE);
+	cr_expect(settings->pinned && settings->auto_failover && settings->auto_primary_switch);
+	cr_expect_eq(settings->quorum_sync, 2);
+	cr_expect(settings->paused);
+	cr_expect_eq(settings->pause_until_ms, UINT64_MAX);
+	cr_expect_eq(settings->maintenance, 0x6);
+	cr_expect_eq(settings->failover_budget, DECISIONS_MAX - 1);
+	cr_expect_eq(settings->max_lag_bytes, UINT64_MAX);
+	cr_expect_eq(settings->max_lag_ms, UINT32_MAX);
+	cr_expect_eq(settings->degrade_ms, 3);
+	cr_expect_eq(settings->switch_back_ms, 4);
+}
+
+static void expect_operation(const struct operation *operation)
+{
+	cr_expect_eq(operation->id, UINT64_MAX);
+	cr_expect_eq(operation->kind, OPERATION_SWITCHOVER);
+	cr_expect_eq(operation->state, OPERATION_EXPIRED);
+	cr_expect(operation->automatic);
+	cr_expect_eq(operation->reason, BLOCK_WINDOW);
+	cr_expect_eq(operation->from, 1);
+	cr_expect_eq(operation->to, 9);
+	cr_expect_eq(operation->epoch, 5);
+	cr_expect_eq(operation->asked_ms, 1);
+	cr_expect_eq(operation->start_ms, 2);
+	cr_expect_eq(operation->end_ms, 3);
+	cr_expect_eq(operation->begun_ms, 4);
+	cr_expect_eq(operation->ended_ms, 5);
+}
+
+Test(convert, what_operators_decided_comes_back_field_by_field)
+{
+	struct entry back = through_the_log(ENTRY_SETTINGS);
+
+	expect_settings(&back.settings);
+	back = through_the_log(ENTRY_INIT);
+	expect_settings(&back.init.settings);
+	back = through_the_log(ENTRY_OPERATION);
+	expect_operation(&back.operation);
+	back = through_the_log(ENTRY_HELD);
+	cr_expect_eq(back.held.hold, HOLD_LAG);
+	cr_expect_eq(back.held.answers[8].node, 9);
+	back = through_the_log(ENTRY_RECORD);
+	cr_expect_eq(back.record.lsn, 0x77);
+	back = through_the_log(ENTRY_REBUILD);
+	cr_expect_eq(back.rebuild.timeline, 8);
+	cr_expect_eq(back.rebuild.fork, 0x88);
+	cr_expect_eq(back.rebuild.end, 0x99);
+	back = through_the_log(ENTRY_OPENED);
+	cr_expect_eq(back.opened.at_ms, 34);
 }
 
 static int decode_message(const Mha__Log__Entry *message, struct err *why)
@@ -405,7 +557,11 @@ Test(convert, damaged_entries_are_refused)
 	m.format = LOG_FORMAT_VERSION + 1;
 	m.kind = ENTRY_FRESH;
 	cr_expect_eq(decode_message(&m, &why), ERR_VERSION);
-	cr_expect_not_null(strstr(why.text, "format 2"), "%s", why.text);
+	cr_expect_not_null(strstr(why.text, "format 3"), "%s", why.text);
+	cr_expect_not_null(strstr(why.text, "a newer version of mha4rdb"), "%s", why.text);
+	m.format = LOG_FORMAT_VERSION - 1;
+	cr_expect_eq(decode_message(&m, &why), ERR_VERSION);
+	cr_expect_not_null(strstr(why.text, "an older version of mha4rdb"), "%s", why.text);
 	m.format = LOG_FORMAT_VERSION;
 	cr_expect_eq(decode_message(&m, &why), 0, "%s", why.text);
 	m.kind = ENTRY_KIND_COUNT;
@@ -436,6 +592,200 @@ Test(convert, damaged_entries_are_refused)
 	cr_expect_not_null(strstr(why.text, "decision"), "%s", why.text);
 }
 
+/* Settings with one field out of range, as bytes of another program could have them. */
+static int decode_settings(void (*damage)(Mha__Log__Settings *), struct err *why)
+{
+	Mha__Log__Entry m = MHA__LOG__ENTRY__INIT;
+	Mha__Log__Settings settings = MHA__LOG__SETTINGS__INIT;
+
+	settings.mode = MODE_MAX_PROTECTION;
+	damage(&settings);
+	m.format = LOG_FORMAT_VERSION;
+	m.kind = ENTRY_SETTINGS;
+	m.body_case = MHA__LOG__ENTRY__BODY_SETTINGS;
+	m.settings = &settings;
+	return decode_message(&m, why);
+}
+
+static void damage_nothing(Mha__Log__Settings *settings)
+{
+	settings->quorum_sync = NODES_MAX - 1;
+}
+
+static void damage_mode(Mha__Log__Settings *settings)
+{
+	settings->mode = MODE_COUNT;
+}
+
+static void damage_no_mode(Mha__Log__Settings *settings)
+{
+	settings->mode = 0;
+}
+
+static void damage_quorum(Mha__Log__Settings *settings)
+{
+	settings->quorum_sync = NODES_MAX;
+}
+
+static void damage_maintenance(Mha__Log__Settings *settings)
+{
+	settings->maintenance = 1;
+}
+
+static void damage_budget(Mha__Log__Settings *settings)
+{
+	settings->failover_budget = DECISIONS_MAX;
+}
+
+Test(convert, settings_out_of_range_are_refused_by_name)
+{
+	static const struct {
+		void (*damage)(Mha__Log__Settings *);
+		const char *field;
+	} cases[] = {
+		{damage_mode, "mode"},
+		{damage_no_mode, "mode"},
+		{damage_quorum, "quorum_sync"},
+		{damage_maintenance, "maintenance"},
+		{damage_budget, "failover_budget"},
+	};
+	struct err why = {0};
+
+	cr_expect_eq(decode_settings(damage_nothing, &why), 0, "%s", why.text);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		cr_expect_eq(decode_settings(cases[i].damage, &why), ERR_INVALID);
+		cr_expect_not_null(strstr(why.text, cases[i].field), "%s", why.text);
+	}
+}
+
+Test(convert, operations_and_decisions_out_of_range_are_refused)
+{
+	struct entry entry = full_entry(ENTRY_OPERATION), back;
+	uint8_t bytes[LOG_ENTRY_MAX];
+	struct err why = {0};
+	uint8_t *const fields[] = {&entry.operation.kind, &entry.operation.state,
+				   &entry.operation.reason, &entry.operation.from};
+
+	for (size_t i = 0; i < COUNT_OF(fields); i++) {
+		int size;
+
+		entry = full_entry(ENTRY_OPERATION);
+		*fields[i] = 200;
+		size = log_entry_encode(&entry, bytes, &why);
+		cr_expect_eq(log_entry_decode(bytes, (size_t)size, &back, &why), ERR_INVALID, "%zu",
+			     i);
+		cr_expect_not_null(strstr(why.text, "operation"), "%s", why.text);
+	}
+	for (unsigned i = 0; i < 5; i++) {
+		int size;
+
+		entry = full_entry(ENTRY_HELD);
+		entry.held.hold = i == 0 ? HOLD_COUNT : entry.held.hold;
+		entry.held.fault = i == 1 ? FAULT_COUNT : entry.held.fault;
+		entry.held.missing = i == 2 ? 1 : entry.held.missing;
+		entry.held.missing_count = i == 3 ? NODES_MAX + 1 : entry.held.missing_count;
+		entry.held.answers[3].fault = i == 4 ? FAULT_COUNT : FAULT_NONE;
+		size = log_entry_encode(&entry, bytes, &why);
+		cr_expect_eq(log_entry_decode(bytes, (size_t)size, &back, &why), ERR_INVALID, "%u",
+			     i);
+		cr_expect_not_null(strstr(why.text, "decision"), "%s", why.text);
+	}
+}
+
+static struct call full_call(void)
+{
+	return (struct call){
+		.id = UINT64_MAX,
+		.via = 9,
+		.kind = CALL_MAINTENANCE,
+		.node = 8,
+		.on = true,
+		.dry_run = true,
+		.accept_loss = true,
+		.force = true,
+		.pin = true,
+		.mode = MODE_MAX_PERFORMANCE,
+		.quorum_sync = QUORUM_SYNC_KEEP,
+		.start_ms = 5,
+		.end_ms = 6,
+	};
+}
+
+Test(convert, a_call_comes_back_as_it_went_and_junk_is_refused)
+{
+	const struct call call = full_call();
+	struct call back = {0};
+	Mha__Bus__Call m;
+	struct err why = {0};
+
+	call_to_message(&call, &m);
+	cr_assert_eq(call_from_message(&m, &back, &why), 0, "%s", why.text);
+	cr_expect_eq(back.id, UINT64_MAX);
+	cr_expect_eq(back.via, 9);
+	cr_expect_eq(back.kind, CALL_MAINTENANCE);
+	cr_expect_eq(back.node, 8);
+	cr_expect(back.on && back.dry_run && back.accept_loss && back.force && back.pin);
+	cr_expect_eq(back.mode, MODE_MAX_PERFORMANCE);
+	cr_expect_eq(back.quorum_sync, QUORUM_SYNC_KEEP);
+	cr_expect_eq(back.start_ms, 5);
+	cr_expect_eq(back.end_ms, 6);
+	back.id = 42;
+	for (unsigned i = 0; i < 8; i++) {
+		call_to_message(&call, &m);
+		m.id = i == 0 ? 0 : m.id;
+		m.via = i == 1 ? NODES_MAX + 1 : m.via;
+		m.kind = i == 2 ? CALL_NONE : i == 3 ? CALL_KIND_COUNT : m.kind;
+		m.node = i == 4 ? 256 : m.node;
+		m.mode = i == 5 ? MODE_COUNT : m.mode;
+		m.quorum_sync = i == 6 ? NODES_MAX : i == 7 ? 256 : m.quorum_sync;
+		cr_expect_eq(call_from_message(&m, &back, &why), ERR_INVALID, "%u", i);
+	}
+	cr_expect_eq(back.id, 42);
+}
+
+Test(convert, the_end_of_a_call_comes_back_as_it_went_and_junk_is_refused)
+{
+	struct call_result result = {.id = 3,
+				     .via = 2,
+				     .code = CALL_UNCERTAIN,
+				     .leader = 1,
+				     .node = 9,
+				     .operation = UINT64_MAX,
+				     .epoch = 7,
+				     .loss_bytes = LOSS_NOT_BOUNDED,
+				     .blocker_count = BLOCKERS_MAX};
+	struct call_result_message message;
+	struct call_result back = {0};
+	struct err why = {0};
+
+	for (uint8_t i = 0; i < BLOCKERS_MAX; i++)
+		result.blockers[i] =
+			(struct blocker){(uint8_t)(i + 1), i % (NODES_MAX + 1), UINT64_MAX, i};
+	call_result_to_message(&result, &message);
+	cr_assert_eq(call_result_from_message(&message.result, &back, &why), 0, "%s", why.text);
+	for (uint8_t i = 0; i < BLOCKERS_MAX; i++) {
+		cr_expect_eq(back.blockers[i].kind, i + 1);
+		cr_expect_eq(back.blockers[i].node, i % (NODES_MAX + 1));
+		cr_expect_eq(back.blockers[i].value, UINT64_MAX);
+		cr_expect_eq(back.blockers[i].limit, i);
+	}
+	cr_expect(back.id == 3 && back.via == 2 && back.code == CALL_UNCERTAIN &&
+		  back.leader == 1 && back.node == 9 && back.operation == UINT64_MAX &&
+		  back.epoch == 7 && back.loss_bytes == LOSS_NOT_BOUNDED);
+	back.id = 42;
+	message.blockers[0].kind = BLOCK_KIND_COUNT;
+	cr_expect_eq(call_result_from_message(&message.result, &back, &why), ERR_INVALID);
+	message.blockers[0].kind = BLOCK_NONE;
+	cr_expect_eq(call_result_from_message(&message.result, &back, &why), ERR_INVALID);
+	message.blockers[0].kind = BLOCK_BUSY;
+	message.result.code = CALL_CODE_COUNT;
+	cr_expect_eq(call_result_from_message(&message.result, &back, &why), ERR_INVALID);
+	message.result.code = CALL_REFUSED;
+	message.result.n_blockers = BLOCKERS_MAX + 1;
+	cr_expect_eq(call_result_from_message(&message.result, &back, &why), ERR_TOO_BIG);
+	cr_expect_eq(back.id, 42);
+}
+
 /* A state as a cluster of three would have it after its first failover. */
 static struct cluster small_cluster(void)
 {
@@ -464,6 +814,11 @@ static struct cluster small_cluster(void)
 	};
 
 	cluster.decisions[0] = full_decision(2);
+	cluster.settings = full_settings();
+	cluster.settings.quorum_sync = 1;
+	cluster.settings.maintenance = 0x8;
+	cluster.operation_count = 1;
+	cluster.operations[0] = full_operation();
 	return cluster;
 }
 
@@ -493,6 +848,10 @@ Test(convert, a_snapshot_comes_back_as_it_went)
 	cr_assert_eq(back.earlier[0].primary, 1);
 	cr_assert_eq(back.lineage[1].fork, 0x3000);
 	cr_assert_eq(back.decisions[0].answers[8].flushed, 108);
+	cr_assert_eq(back.settings.max_lag_bytes, UINT64_MAX);
+	cr_assert_eq(back.settings.maintenance, 0x8);
+	cr_assert_eq(back.operation_count, 1);
+	expect_operation(&back.operations[0]);
 }
 
 Test(convert, the_largest_snapshot_fits)
@@ -513,6 +872,9 @@ Test(convert, the_largest_snapshot_fits)
 	cluster.decision_count = DECISIONS_MAX;
 	for (unsigned i = 0; i < DECISIONS_MAX; i++)
 		cluster.decisions[i] = full_decision(UINT64_MAX);
+	cluster.operation_count = OPERATIONS_MAX;
+	for (unsigned i = 0; i < OPERATIONS_MAX; i++)
+		cluster.operations[i] = full_operation();
 	cr_assert_gt(log_snapshot_encode(&cluster, bytes, &why), 0, "%s", why.text);
 }
 

@@ -1,3 +1,6 @@
 mha_test(NAME engine_parse SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_parse_test.c DEPS mha_engine)
+mha_test(NAME engine_verdict SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_verdict_test.c DEPS mha_engine)
 mha_test(NAME engine_files SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_files_test.c DEPS mha_engine)
 mha_test(NAME engine_child SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_child_test.c DEPS mha_engine)
+mha_test(NAME engine_rejoin SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_rejoin_test.c DEPS mha_engine)
+mha_test(NAME engine_swap SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_swap_test.c DEPS mha_engine)

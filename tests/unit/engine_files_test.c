@@ -81,12 +81,19 @@ Test(engine_settings, are_quoted_and_read_back)
 	cr_expect_str_eq(rule, "ANY 1 (mha_n2)");
 	cr_expect_eq(stamp, 11);
 	cr_expect_eq(pg_files_read_promise(text), 8);
+	cr_expect(strstr(text, "\ndefault_transaction_read_only = 'on'\n") != NULL);
+	cr_expect_eq(pg_files_read_served(text).epoch, 0);
+	cr_expect_eq(pg_files_read_served("port = '1'\n").epoch, 0);
 	cr_expect_eq(pg_files_read_promise("port = '1'\n"), 0);
 	free(text);
 
 	settings.upstream = NODE_NONE;
+	settings.served = (struct pg_served){.epoch = 6, .alone = true};
 	text = settings_text(&settings);
 	cr_expect(strstr(text, "\nprimary_conninfo = ''\n") != NULL);
+	cr_expect(strstr(text, "\ndefault_transaction_read_only = 'off'\n") != NULL);
+	cr_expect_eq(pg_files_read_served(text).epoch, 6);
+	cr_expect(pg_files_read_served(text).alone);
 	free(text);
 }
 

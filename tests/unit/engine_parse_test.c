@@ -14,23 +14,22 @@ Test(engine_rule, what_is_written_is_read_back)
 {
 	static const struct {
 		struct sync_rule rule;
-		bool closed;
 		const char *text;
 		struct sync_rule back;
 	} cases[] = {
-		{{0, 0}, false, "", {0, 0}},
-		{{0, 0}, true, "ANY 1 (mha4rdb_nobody)", {0, 1}},
-		{{0, 2}, false, "ANY 2 (mha4rdb_nobody)", {0, 2}},
-		{{SET(1, 3), 1}, false, "ANY 1 (mha_n1, mha_n3)", {SET(1, 3), 1}},
-		{{SET(2, 2), 1}, true, "ANY 1 (mha_n2)", {SET(2, 2), 1}},
-		{{SET(1, 2), 0}, true, "ANY 1 (mha4rdb_nobody)", {0, 1}},
+		{{0, 0}, "", {0, 0}},
+		{{0, 1}, "ANY 1 (mha4rdb_nobody)", {0, 1}},
+		{{0, 2}, "ANY 2 (mha4rdb_nobody)", {0, 2}},
+		{{SET(1, 3), 1}, "ANY 1 (mha_n1, mha_n3)", {SET(1, 3), 1}},
+		{{SET(2, 2), 1}, "ANY 1 (mha_n2)", {SET(2, 2), 1}},
+		{{SET(1, 2), 0}, "", {0, 0}},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		char text[PG_RULE_SIZE];
 		struct sync_rule back;
 
-		pg_format_rule(cases[i].rule, cases[i].closed, text);
+		pg_format_rule(cases[i].rule, text);
 		cr_expect_str_eq(text, cases[i].text);
 		cr_expect_eq(pg_parse_rule(text, &back, NULL), 0, "%s", text);
 		cr_expect_eq(back.members, cases[i].back.members, "%s", text);
@@ -44,7 +43,7 @@ Test(engine_rule, all_members_fit)
 	char text[PG_RULE_SIZE];
 	struct sync_rule back;
 
-	pg_format_rule(rule, true, text);
+	pg_format_rule(rule, text);
 	cr_assert_eq(pg_parse_rule(text, &back, NULL), 0);
 	cr_expect_eq(back.members, rule.members);
 	cr_expect_eq(back.need, rule.need);
@@ -213,47 +212,6 @@ Test(engine_progress, lines_of_both_programs)
 	cr_expect_not(pg_parse_progress("1/2 MB", &done, &total));
 	cr_expect_not(pg_parse_progress("99999999999999999999/1 kB", &done, &total));
 	cr_expect_not(pg_parse_progress("", &done, &total));
-}
-
-Test(engine_state, every_sign_has_its_state)
-{
-	static const struct {
-		const char *what;
-		struct pg_signs signs;
-		uint8_t db;
-	} cases[] = {
-		{"nothing known", {0}, DB_UNKNOWN},
-		{"no directory", {.directory = DIRECTORY_ABSENT}, DB_ABSENT},
-		{"a directory", {.directory = DIRECTORY_PRESENT}, DB_DOWN},
-		{"half a rewind", {.directory = DIRECTORY_BROKEN}, DB_BROKEN},
-		{"died, dbctl silent", {.process_seen = true}, DB_DOWN},
-		{"a process not asked yet",
-		 {.directory = DIRECTORY_PRESENT, .process = true, .process_seen = true},
-		 DB_UNKNOWN},
-		{"starting",
-		 {.directory = DIRECTORY_PRESENT, .process = true, .starting = true},
-		 DB_STARTING},
-		{"a role is missing", {.process = true, .denied = true}, DB_UNKNOWN},
-		{"primary", {.process = true, .looked = true}, DB_PRIMARY},
-		{"standby", {.process = true, .looked = true, .recovery = true}, DB_STANDBY},
-		{"pidfd refused", {.looked = true, .recovery = true}, DB_STANDBY},
-		{"runs in a broken directory",
-		 {.directory = DIRECTORY_BROKEN, .process = true, .looked = true},
-		 DB_PRIMARY},
-		{"new hangs", {.process = true, .looked = true, .new_hung = true}, DB_HUNG},
-		{"old hangs", {.process = true, .looked = true, .old_hung = true}, DB_HUNG},
-		{"disk hangs", {.process = true, .looked = true, .flush_hung = true}, DB_HUNG},
-		{"dead is not hung",
-		 {.directory = DIRECTORY_PRESENT, .new_hung = true, .process_seen = true},
-		 DB_DOWN},
-	};
-
-	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		const char *detail = NULL;
-
-		cr_expect_eq(pg_state(&cases[i].signs, &detail), cases[i].db, "%s", cases[i].what);
-		cr_expect(detail != NULL && detail[0] != '\0', "%s", cases[i].what);
-	}
 }
 
 static PGresult *make_result(int columns, const char *const cells[])

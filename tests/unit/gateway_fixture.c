@@ -53,9 +53,18 @@ static void fixture_decisions(struct cluster *cluster, uint64_t wall_ms)
 		decision->survey_us = rows[i].survey_us;
 		decision->open_us = rows[i].open_us;
 		decision->answer_count = 2;
-		decision->answers[0] = (struct survey_answer){1, DB_STANDBY, 3, FLUSHED, FLUSHED};
-		decision->answers[1] =
-			(struct survey_answer){3, DB_STANDBY, 3, FLUSHED - 0x100, FLUSHED - 0x100};
+		decision->answers[0] = (struct survey_answer){.node = 1,
+							      .db = DB_STANDBY,
+							      .priority = 100,
+							      .timeline = 3,
+							      .flushed = FLUSHED,
+							      .usable = FLUSHED};
+		decision->answers[1] = (struct survey_answer){.node = 3,
+							      .db = DB_STANDBY,
+							      .priority = 80,
+							      .timeline = 3,
+							      .flushed = FLUSHED - 0x100,
+							      .usable = FLUSHED - 0x100};
 		row->epoch = rows[i].epoch;
 		row->node = rows[i].to;
 		row->timeline = rows[i].timeline;
@@ -118,6 +127,7 @@ static void fixture_consensus(struct status_consensus *consensus, uint64_t now_n
 	cluster->open_lsn = FLUSHED - 0x1000;
 	cluster->record = (struct sync_rule){node_bit(2) | node_bit(3), 1};
 	cluster->settled = true;
+	cluster->settings = settings_default(3);
 	fixture_decisions(cluster, wall_ms);
 	for (node_id node = 1; node <= 3; node++) {
 		consensus->peers[node].known = true;
@@ -201,7 +211,6 @@ void fixture_setup(struct view_setup *setup)
 		snprintf(member->name, sizeof(member->name), "n%u", i + 1);
 		snprintf(member->address, sizeof(member->address), "10.77.0.1%u", i + 1);
 	}
-	snprintf(setup->mode, sizeof(setup->mode), "max_protection");
 	snprintf(setup->vip, sizeof(setup->vip), "10.77.0.100");
 	setup->fresh_ns = 1000 * MS;
 	setup->db_fresh_ns = 2000 * MS;

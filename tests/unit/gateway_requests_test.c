@@ -1,5 +1,6 @@
 /* Requests: bytes in, bytes out; nothing that comes in can do harm. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,12 +36,15 @@ static void world_free(struct world *world)
 static Mha__Client__Reply *answer(struct world *world, const uint8_t *bytes, size_t size,
 				  bool *refused)
 {
-	uint8_t *out;
-	size_t length = request_answer(bytes, size, &world->view, &world->events, &out, refused);
-	Mha__Client__Reply *reply = mha__client__reply__unpack(NULL, length, out);
+	struct request request;
+	Mha__Client__Reply *reply;
 
+	request_read(bytes, size, &world->view, &world->events, false, &request);
+	*refused = request.step == REQUEST_REFUSE;
+	cr_assert(*refused || request.step == REQUEST_ANSWER);
+	reply = mha__client__reply__unpack(NULL, request.size, request.reply);
 	cr_assert_not_null(reply);
-	free(out);
+	free(request.reply);
 	return reply;
 }
 
@@ -131,6 +135,181 @@ Test(requests, wrong_ones_are_told_what_is_wrong)
 	world_free(world);
 }
 
+/* What the request of root over the local socket asks for. */
+static struct request trusted(struct world *world, Mha__Client__Request *request)
+{
+	uint8_t bytes[512];
+	struct request out;
+	size_t size;
+
+	request->version = CLIENT_PROTOCOL_VERSION;
+	request->id = 9;
+	size = mha__client__request__pack(request, bytes);
+	request_read(bytes, size, &world->view, &world->events, true, &out);
+	cr_expect_eq(out.id, 9);
+	return out;
+}
+
+Test(requests, operations_become_calls)
+{
+	struct world *world = world_new();
+	char n2[] = "n2", performance[] = "max_performance", two[] = "2", majority[] = "majority",
+	     nothing[] = "";
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__Switchover switchover = MHA__CLIENT__SWITCHOVER__INIT;
+	Mha__Client__Failover failover = MHA__CLIENT__FAILOVER__INIT;
+	Mha__Client__SetMode mode = MHA__CLIENT__SET_MODE__INIT;
+	Mha__Client__Maintenance maintenance = MHA__CLIENT__MAINTENANCE__INIT;
+	Mha__Client__Pause pause = MHA__CLIENT__PAUSE__INIT;
+	struct request out;
+
+	switchover.to = n2;
+	switchover.start_ms = 5;
+	switchover.end_ms = 6;
+	switchover.dry_run = true;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_SWITCHOVER;
+	request.switchover = &switchover;
+	out = trusted(world, &request);
+	cr_expect(out.step == REQUEST_CALL && out.call.kind == CALL_SWITCHOVER &&
+		  out.call.node == 2 && out.call.start_ms == 5 && out.call.end_ms == 6 &&
+		  out.call.dry_run);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_FAILOVER;
+	request.failover = &failover;
+	failover.to = n2;
+	failover.accept_loss = true;
+	out = trusted(world, &request);
+	cr_expect(out.step == REQUEST_CALL && out.call.kind == CALL_FAILOVER &&
+		  out.call.accept_loss && out.call.node == 2);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_SET_MODE;
+	request.set_mode = &mode;
+	mode.mode = performance;
+	out = trusted(world, &request);
+	cr_expect(out.call.mode == MODE_MAX_PERFORMANCE &&
+		  out.call.quorum_sync == QUORUM_SYNC_KEEP);
+	mode.quorum = two;
+	mode.pin = mode.force = true;
+	out = trusted(world, &request);
+	cr_expect(out.call.quorum_sync == 2 && out.call.pin && out.call.force);
+	mode.quorum = majority;
+	out = trusted(world, &request);
+	cr_expect_eq(out.call.quorum_sync, 0);
+	/* Without a name, the mode stays as it is. */
+	mode.mode = nothing;
+	out = trusted(world, &request);
+	cr_expect(out.step == REQUEST_CALL && out.call.mode == MODE_MAX_PROTECTION);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_MAINTENANCE;
+	request.maintenance = &maintenance;
+	maintenance.node = n2;
+	maintenance.on = true;
+	out = trusted(world, &request);
+	cr_expect(out.call.kind == CALL_MAINTENANCE && out.call.node == 2 && out.call.on);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_PAUSE;
+	request.pause = &pause;
+	pause.until_ms = 77;
+	out = trusted(world, &request);
+	cr_expect(out.call.kind == CALL_PAUSE && out.call.end_ms == 77);
+	world_free(world);
+}
+
+Test(requests, an_unknown_member_is_a_refusal_like_any_other)
+{
+	struct world *world = world_new();
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__Switchover switchover = MHA__CLIENT__SWITCHOVER__INIT;
+	Mha__Client__Reply *reply;
+	struct request out;
+	char n9[] = "n9";
+
+	switchover.to = n9;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_SWITCHOVER;
+	request.switchover = &switchover;
+	out = trusted(world, &request);
+	cr_assert_eq(out.step, REQUEST_ANSWER);
+	reply = mha__client__reply__unpack(NULL, out.size, out.reply);
+	cr_assert(reply != NULL && reply->body_case == MHA__CLIENT__REPLY__BODY_CALL_REPLY);
+	cr_expect_str_eq(reply->call_reply->code, "refused");
+	cr_assert_eq(reply->call_reply->n_blockers, 1);
+	cr_expect_str_eq(reply->call_reply->blockers[0]->name, "no_such_node");
+	cr_expect_str_eq(reply->call_reply->blockers[0]->node, "n9");
+	cr_expect_neq(reply->call_reply->blockers[0]->remedy[0], '\0');
+	mha__client__reply__free_unpacked(reply, NULL);
+	free(out.reply);
+	world_free(world);
+}
+
+Test(requests, who_is_not_trusted_changes_nothing)
+{
+	struct world *world = world_new();
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__Resume resume = MHA__CLIENT__RESUME__INIT;
+	Mha__Client__Maintenance unknown = MHA__CLIENT__MAINTENANCE__INIT;
+	Mha__Client__Reply *reply;
+	bool refused;
+
+	request.version = 1;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_RESUME;
+	request.resume = &resume;
+	reply = ask(world, &request, &refused);
+	cr_expect(refused && reply->code == ERR_PERM);
+	cr_expect_not_null(strstr(reply->error, "resume: only root"));
+	mha__client__reply__free_unpacked(reply, NULL);
+	/* Nor does it learn what would have been wrong with the call. */
+	request.call_case = MHA__CLIENT__REQUEST__CALL_MAINTENANCE;
+	request.maintenance = &unknown;
+	reply = ask(world, &request, &refused);
+	cr_expect(refused && reply->code == ERR_PERM);
+	mha__client__reply__free_unpacked(reply, NULL);
+	world_free(world);
+}
+
+Test(requests, senseless_modes_are_refused)
+{
+	static const struct {
+		const char *mode, *quorum;
+	} cases[] = {{"fast", ""}, {"max_protection", "0"}, {"", "9"}, {"", "-1"}, {"", "many"}};
+	struct world *world = world_new();
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+		Mha__Client__SetMode mode = MHA__CLIENT__SET_MODE__INIT;
+		char name[32], quorum[32];
+		struct request out;
+
+		snprintf(name, sizeof(name), "%s", cases[i].mode);
+		snprintf(quorum, sizeof(quorum), "%s", cases[i].quorum);
+		mode.mode = name;
+		mode.quorum = quorum;
+		request.call_case = MHA__CLIENT__REQUEST__CALL_SET_MODE;
+		request.set_mode = &mode;
+		out = trusted(world, &request);
+		cr_expect_eq(out.step, REQUEST_REFUSE, "%s %s", name, quorum);
+		free(out.reply);
+	}
+	world_free(world);
+}
+
+Test(requests, get_events_waits_when_told_and_nothing_is_new)
+{
+	struct world *world = world_new();
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__GetEvents get = MHA__CLIENT__GET_EVENTS__INIT;
+	struct request out;
+
+	request.call_case = MHA__CLIENT__REQUEST__CALL_GET_EVENTS;
+	request.get_events = &get;
+	get.since_index = 5;
+	get.since_sub = 6;
+	get.wait_ms = UINT32_MAX;
+	out = trusted(world, &request);
+	cr_expect(out.step == REQUEST_WAIT && out.wait_ms == EVENTS_WAIT_MS);
+	cr_expect(out.since.index == 5 && out.since.sub == 6);
+	get.wait_ms = 0;
+	out = trusted(world, &request);
+	cr_expect_eq(out.step, REQUEST_ANSWER);
+	free(out.reply);
+	world_free(world);
+}
+
 Test(requests, random_bytes_get_an_answer)
 {
 	struct world *world = world_new();
@@ -153,6 +332,13 @@ Test(requests, random_bytes_get_an_answer)
 			bytes[0] = 0x08;
 			bytes[1] = 0x01;
 			bytes[2] = (uint8_t)((10 + bytes[2] % 4) << 3 | 2);
+			/* Field numbers over 15 take two bytes. */
+			if (round % 4 == 0) {
+				unsigned tag = (20u + bytes[3] % 9) << 3 | 2;
+
+				bytes[2] = (uint8_t)(tag | 0x80);
+				bytes[3] = (uint8_t)(tag >> 7);
+			}
 		}
 		mha__client__reply__free_unpacked(answer(world, bytes, size, &refused), NULL);
 	}

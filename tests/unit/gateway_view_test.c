@@ -8,6 +8,7 @@
 
 #include "base/macros.h"
 #include "gateway_fixture.h"
+#include "view/explain.h"
 #include "view/format.h"
 #include "view/message.h"
 
@@ -268,7 +269,20 @@ Test(view, garbage_in_a_section_is_survived)
 		world->sections.consensus.cluster.decisions[i].answer_count = 255;
 		world->sections.consensus.cluster.decisions[i].answers[0].db = 99;
 		world->sections.consensus.cluster.decisions[i].to = 99;
+		world->sections.consensus.cluster.decisions[i].hold = (uint8_t)(i * 7);
+		world->sections.consensus.cluster.decisions[i].fault = 99;
+		world->sections.consensus.cluster.decisions[i].missing = UINT32_MAX;
+		world->sections.consensus.cluster.decisions[i].answers[0].node = 99;
+		world->sections.consensus.cluster.decisions[i].answers[0].fault = 99;
 	}
+	world->sections.consensus.cluster.operation_count = 255;
+	for (unsigned i = 0; i < OPERATIONS_MAX; i++)
+		world->sections.consensus.cluster.operations[i] = (struct operation){
+			.kind = 99, .state = 99, .reason = 99, .from = 99, .to = 99};
+	world->sections.consensus.cluster.settings.mode = 99;
+	world->sections.consensus.cluster.settings.maintenance = UINT32_MAX;
+	world->sections.consensus.peers[2].facts.fault = 99;
+	world->sections.consensus.hold = 99;
 	for (unsigned round = 0; round < 2; round++) {
 		view_build(&world->sections, round ? &world->setup : NULL, &world->view);
 		cr_expect_not(world->view.serves);
@@ -396,4 +410,196 @@ Test(source, a_long_path_is_refused)
 	memset(path, 'x', sizeof(path) - 1);
 	path[sizeof(path) - 1] = '\0';
 	cr_expect_eq(source_init(&source, path, &why), ERR_TOO_BIG);
+}
+
+/* The fixture's cluster, held for `hold`, as a node that does not lead sees it. */
+static void held(struct world *world, uint8_t hold)
+{
+	struct cluster *cluster = &world->sections.consensus.cluster;
+	struct decision *decision = &cluster->decisions[cluster->decision_count++];
+
+	*decision = (struct decision){.epoch = cluster->epoch,
+				      .cause = CAUSE_NODE_LOST,
+				      .from = 1,
+				      .to = 3,
+				      .hold = hold,
+				      .missing = node_bit(2),
+				      .missing_count = 1,
+				      .at_ms = FIXTURE_WALL_MS,
+				      .before = cluster->record,
+				      .at_risk = UINT64_C(3) << 20,
+				      .at_risk_ms = 1500};
+	world->sections.consensus.leader = 3;
+	world->sections.consensus.lease_until_ns = 0;
+	world->sections.consensus.phase = PHASE_FOLLOWING;
+	view_build(&world->sections, &world->setup, &world->view);
+}
+
+Test(view, every_hold_says_why_and_what_to_do)
+{
+	static const char *const words[HOLD_COUNT] = {
+		[HOLD_ANSWERS] = "at least 1 of n2 must answer",
+		[HOLD_NO_CANDIDATE] = "may not be primary",
+		[HOLD_AUTO_FAILOVER] = "automatic failover is switched off",
+		[HOLD_PAUSED] = "paused",
+		[HOLD_BUDGET] = "within an hour",
+		[HOLD_LAG] = "3072 kB would be lost",
+		[HOLD_LAG_UNKNOWN] = "never heard",
+	};
+
+	for (uint8_t hold = HOLD_NONE + 1; hold < HOLD_COUNT; hold++) {
+		struct world *world = world_new();
+
+		held(world, hold);
+		cr_expect_null(world->view.server);
+		cr_expect_eq(world->view.hold, hold);
+		cr_expect_not_null(strstr(world->view.hold_text, words[hold]), "%u: %s", hold,
+				   world->view.hold_text);
+		cr_expect_not_null(strstr(world->view.advice, "mhactl "), "%s", world->view.advice);
+		free(world);
+	}
+}
+
+Test(view, the_leader_s_own_reason_is_newer_than_the_log)
+{
+	struct world *world = world_new();
+
+	held(world, HOLD_ANSWERS);
+	world->sections.consensus.leader = 1;
+	world->sections.consensus.phase = PHASE_BLOCKED;
+	world->sections.consensus.hold = HOLD_ANSWERS;
+	world->sections.consensus.waiting_for = node_bit(3);
+	world->sections.consensus.waiting_count = 1;
+	view_build(&world->sections, &world->setup, &world->view);
+	cr_expect_not_null(strstr(world->view.hold_text, "1 of n3"), "%s", world->view.hold_text);
+	world->sections.consensus.phase = PHASE_SURVEY;
+	view_build(&world->sections, &world->setup, &world->view);
+	cr_expect_eq(world->view.hold, HOLD_NONE);
+	world->sections.consensus.phase = PHASE_PAUSED;
+	view_build(&world->sections, &world->setup, &world->view);
+	cr_expect_eq(world->view.hold, HOLD_PAUSED);
+	free(world);
+}
+
+Test(view, a_hold_is_over_when_somebody_serves)
+{
+	struct world *world = world_new();
+
+	held(world, HOLD_ANSWERS);
+	world->sections.consensus.leader = 1;
+	world->sections.consensus.phase = PHASE_STEADY;
+	world->sections.consensus.lease_until_ns = FIXTURE_NOW_NS + 1000000000;
+	view_build(&world->sections, &world->setup, &world->view);
+	cr_expect_not_null(world->view.server);
+	cr_expect_eq(world->view.hold, HOLD_NONE);
+	cr_expect_str_eq(world->view.advice, "");
+	free(world);
+}
+
+Test(view, settings_degradation_and_ha)
+{
+	struct world *world = world_new();
+	struct cluster *cluster = &world->sections.consensus.cluster;
+
+	view_build(&world->sections, &world->setup, &world->view);
+	cr_expect_str_eq(world->view.mode, "max_protection");
+	cr_expect_str_eq(world->view.ha, "automatic");
+	cr_expect_not(world->view.degraded);
+	cluster->record.need = 0;
+	world->sections.consensus.degraded_lsn = 0x5000000;
+	view_build(&world->sections, &world->setup, &world->view);
+	cr_expect(world->view.degraded && world->view.degraded_lsn == 0x5000000);
+	cluster->settings.auto_failover = false;
+	view_build(&world->sections, &world->setup, &world->view);
+	cr_expect_str_eq(world->view.ha, "manual");
+	cluster->settings.paused = true;
+	view_build(&world->sections, &world->setup, &world->view);
+	cr_expect_str_eq(world->view.ha, "paused");
+	world->setup.members[1].kind = NODE_WITNESS;
+	world->setup.members[2].kind = NODE_WITNESS;
+	view_build(&world->sections, &world->setup, &world->view);
+	cr_expect_str_eq(world->view.ha, "none");
+	cr_expect_not(world->view.degraded);
+	memset(&cluster->settings, 0, sizeof(cluster->settings));
+	view_build(&world->sections, &world->setup, &world->view);
+	cr_expect_str_eq(world->view.ha, "");
+	cr_expect_null(world->view.settings);
+	free(world);
+}
+
+Test(view, faults_maintenance_and_operations_are_shown)
+{
+	struct world *world = world_new();
+	struct cluster *cluster = &world->sections.consensus.cluster;
+	struct status_message *status = calloc(1, sizeof(*status));
+
+	world->sections.consensus.peers[3].facts.fault = FAULT_STARTUP_STOPPED;
+	cluster->settings.maintenance = node_bit(2);
+	cluster->operation_count = 1;
+	cluster->operations[0] = (struct operation){.id = 30,
+						    .kind = OPERATION_SWITCHOVER,
+						    .state = OPERATION_RUNNING,
+						    .from = 1,
+						    .to = 2,
+						    .asked_ms = FIXTURE_WALL_MS - 1500};
+	view_build(&world->sections, &world->setup, &world->view);
+	status_to_message(&world->view, status);
+	cr_expect_str_eq(status->status.members[2]->fault, "startup_stopped");
+	cr_expect_neq(status->status.members[2]->fault_advice[0], '\0');
+	cr_expect(status->status.members[1]->maintenance);
+	cr_assert_eq(status->status.n_operations, 1);
+	cr_expect_str_eq(status->status.operations[0]->state, "running");
+	cr_expect_str_eq(status->status.operations[0]->phase, "steady");
+	cr_expect_str_eq(status->status.operations[0]->to, "n2");
+	cr_expect_eq(status->status.operations[0]->age_ms, 1500);
+	cluster->operations[0].state = OPERATION_ROLLED_BACK;
+	cluster->operations[0].reason = BLOCK_DEADLINE;
+	cluster->operations[0].ended_ms = FIXTURE_WALL_MS - 1000;
+	view_build(&world->sections, &world->setup, &world->view);
+	status_to_message(&world->view, status);
+	cr_expect_str_eq(status->status.operations[0]->reason, "deadline");
+	cr_expect_str_eq(status->status.operations[0]->phase, "");
+	cr_expect_eq(status->status.operations[0]->age_ms, 500);
+	cr_expect_null(world->view.operation);
+	free(status);
+	free(world);
+}
+
+Test(view, a_decision_is_explained_with_every_node_s_inputs)
+{
+	struct world *world = world_new();
+	struct explanation *why = calloc(1, sizeof(*why));
+	struct decision *decision = &world->sections.consensus.cluster.decisions[2];
+	char all[8192] = "";
+
+	decision->fault = FAULT_DISK_STALLED;
+	decision->at_risk = UINT64_C(5) << 20;
+	decision->at_risk_ms = 2500;
+	decision->loss_accepted = true;
+	decision->operation = 12;
+	decision->answers[1].fault = FAULT_DISK_FULL;
+	decision->answers[1].excluded = decision->answers[1].diverged = true;
+	view_build(&world->sections, &world->setup, &world->view);
+	explain_decision(&world->view, decision, why);
+	for (unsigned i = 0; i < why->count; i++)
+		strncat(all, why->sentences[i], sizeof(all) - strlen(all) - 1);
+	cr_expect_not_null(strstr(all, "epoch 4: n1 became primary in place of n2 because the "
+				       "agent of n2 was not heard any more."),
+			   "%s", all);
+	cr_expect_not_null(strstr(all, "disk_stalled"));
+	cr_expect_not_null(strstr(all, "operation 12"));
+	cr_expect_not_null(strstr(all, "on 1 of n2 and n3, so 2 of these had to answer"), "%s",
+			   all);
+	cr_expect_not_null(strstr(all, "n1: database standby, timeline 3, flushed 0/5000148"));
+	cr_expect_not_null(strstr(all, "priority 100: chosen."));
+	cr_expect_not_null(strstr(all, "fault disk_full, excluded, with WAL of its own"));
+	cr_expect_not_null(strstr(all, "No position was heard of n2."));
+	cr_expect_not_null(strstr(all, "5120 kB of WAL and the commits of 2.5 s are lost, which "
+				       "an operator accepted."),
+			   "%s", all);
+	decision->at_risk = LOSS_NOT_BOUNDED;
+	explain_decision(&world->view, decision, why);
+	cr_expect_not_null(strstr(why->sentences[why->count - 1], "nobody can say how many"));
+	free(why);
+	free(world);
 }

@@ -216,7 +216,7 @@ void bench_open(struct bench *bench)
 	agent->node_total = 3;
 	agent->election_ns = ELECTION;
 	agent->heartbeat_ns = ELECTION / 10;
-	agent->sync_need = 1;
+	agent->settings = settings_default(3);
 	for (unsigned i = 0; i < 3; i++) {
 		agent->nodes[i].id = (node_id)(i + 1);
 		agent->nodes[i].kind = NODE_WITNESS;

@@ -8,6 +8,7 @@
 #include "announce.h"
 #include "base/macros.h"
 #include "note.h"
+#include "peers.h"
 
 static const uint8_t MAC[6] = {0x02, 0x11, 0x22, 0x33, 0x44, 0x55};
 
@@ -62,10 +63,10 @@ Test(vip_announce, a_neighbour_advertisement_overrides_and_sums_up)
 Test(vip_note, what_is_printed_is_read_back)
 {
 	static const struct note notes[] = {
-		{true, 1, 1},
-		{false, 0, 0},
-		{true, UINT64_MAX, UINT64_MAX},
-		{false, 18, UINT64_C(0x00c0ffee00c0ffee)},
+		{NOTE_LEASE, 1, 1},
+		{NOTE_STANDBY, 0, 0},
+		{NOTE_SWITCHOVER, UINT64_MAX, UINT64_MAX},
+		{NOTE_STANDBY, 18, UINT64_C(0x00c0ffee00c0ffee)},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(notes); i++) {
@@ -75,7 +76,7 @@ Test(vip_note, what_is_printed_is_read_back)
 		note_print(&notes[i], text);
 		cr_expect(note_parse(&note, text, strlen(text)), "%s", text);
 		cr_expect(note_parse(&note, text, strlen(text) + 1), "%s with its end", text);
-		cr_expect_eq(note.lease, notes[i].lease);
+		cr_expect_eq(note.kind, notes[i].kind);
 		cr_expect_eq(note.epoch, notes[i].epoch);
 		cr_expect_eq(note.cluster, notes[i].cluster);
 	}
@@ -146,4 +147,41 @@ Test(vip_prefix, an_address_needs_a_prefix_that_fits)
 		cr_expect_eq(ip.length, cases[i].length, "%s", cases[i].text);
 		cr_expect_eq(ip.size, cases[i].family == AF_INET ? 4 : 16, "%s", cases[i].text);
 	}
+}
+
+static void add_member(struct conf *conf, const char *address)
+{
+	struct conf_member *member = &conf->members[conf->member_count++];
+
+	(void)snprintf(member->name, sizeof(member->name), "n%u", conf->member_count);
+	(void)snprintf(member->address, sizeof(member->address), "%s", address);
+}
+
+Test(vip_peers, the_others_addresses_each_once_and_never_the_own)
+{
+	static struct conf conf;
+	struct peers peers;
+	struct peer_address address;
+	struct err why = {0};
+
+	for (unsigned i = 0; i < 5; i++)
+		add_member(&conf, (const char *[]){"10.0.0.1", "10.0.0.2", "fd00::3", "10.0.0.2",
+						   "10.0.0.1"}[i]);
+	cr_assert_eq(peers_from_conf(&peers, &conf, &why), 0, "%s", why.text);
+	cr_expect_eq(peers.count, 2);
+	cr_assert(peer_address_parse(&address, "10.0.0.2"));
+	cr_expect(peers_have(&peers, &address));
+	/* As a socket that listens for both families shows it. */
+	cr_assert(peer_address_parse(&address, "::ffff:10.0.0.2"));
+	cr_expect(peers_have(&peers, &address));
+	cr_assert(peer_address_parse(&address, "fd00::3"));
+	cr_expect(peers_have(&peers, &address));
+	cr_assert(peer_address_parse(&address, "10.0.0.1"));
+	cr_expect_not(peers_have(&peers, &address), "its own");
+	cr_assert(peer_address_parse(&address, "fd00::4"));
+	cr_expect_not(peers_have(&peers, &address));
+	add_member(&conf, "db3.example");
+	cr_expect_eq(peers_from_conf(&peers, &conf, &why), ERR_INVALID);
+	cr_expect(strstr(why.text, "n6") != NULL && strstr(why.text, "db3.example") != NULL, "%s",
+		  why.text);
 }

@@ -4,8 +4,8 @@
 
 #include "base/macros.h"
 
-static int ask(const struct fetch_from *from, Mha__Client__Request *request,
-	       Mha__Client__Reply **reply, struct err *why)
+static int ask_for(const struct fetch_from *from, Mha__Client__Request *request,
+		   unsigned timeout_ms, Mha__Client__Reply **reply, struct err *why)
 {
 	char local[CLIENT_ENDPOINT_SIZE];
 	const char *endpoint = from->endpoint;
@@ -20,9 +20,15 @@ static int ask(const struct fetch_from *from, Mha__Client__Request *request,
 	}
 	if ((rc = client_open(&client, endpoint, why)) < 0)
 		return rc;
-	rc = client_call(client, request, from->timeout_ms, reply, why);
+	rc = client_call(client, request, timeout_ms, reply, why);
 	client_close(client);
 	return rc;
+}
+
+static int ask(const struct fetch_from *from, Mha__Client__Request *request,
+	       Mha__Client__Reply **reply, struct err *why)
+{
+	return ask_for(from, request, from->timeout_ms, reply, why);
 }
 
 static int unexpected(struct fetched *fetched, struct err *why)
@@ -125,7 +131,7 @@ int fetch_history(const struct fetch_from *from, struct fetched *fetched, struct
 }
 
 int fetch_events(const struct fetch_from *from, uint64_t since_index, uint32_t since_sub,
-		 struct fetched *fetched, struct err *why)
+		 unsigned wait_ms, struct fetched *fetched, struct err *why)
 {
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
 	Mha__Client__GetEvents call = MHA__CLIENT__GET_EVENTS__INIT;
@@ -134,9 +140,10 @@ int fetch_events(const struct fetch_from *from, uint64_t since_index, uint32_t s
 	memset(fetched, 0, sizeof(*fetched));
 	call.since_index = since_index;
 	call.since_sub = since_sub;
+	call.wait_ms = wait_ms;
 	request.call_case = MHA__CLIENT__REQUEST__CALL_GET_EVENTS;
 	request.get_events = &call;
-	rc = ask(from, &request, &fetched->reply, why);
+	rc = ask_for(from, &request, from->timeout_ms + wait_ms, &fetched->reply, why);
 	if (rc < 0)
 		return err_in(why, rc, "events are kept by the running agent only");
 	if (fetched->reply->body_case != MHA__CLIENT__REPLY__BODY_EVENTS)
@@ -145,8 +152,27 @@ int fetch_events(const struct fetch_from *from, uint64_t since_index, uint32_t s
 	return 0;
 }
 
+int fetch_call(const struct fetch_from *from, Mha__Client__Request *request,
+	       struct fetched *fetched, struct err *why)
+{
+	int rc;
+
+	memset(fetched, 0, sizeof(*fetched));
+	rc = ask_for(from, request, from->call_timeout_ms, &fetched->reply, why);
+	if (rc < 0)
+		return rc;
+	if (fetched->reply->body_case != MHA__CLIENT__REPLY__BODY_CALL_REPLY)
+		return unexpected(fetched, why);
+	fetched->call = fetched->reply->call_reply;
+	return 0;
+}
+
 void fetched_free(struct fetched *fetched)
 {
 	client_reply_free(fetched->reply);
 	fetched->reply = NULL;
+	fetched->status = NULL;
+	fetched->history = NULL;
+	fetched->events = NULL;
+	fetched->call = NULL;
 }

@@ -9,6 +9,7 @@ struct fetch_from {
 	const char *run_dir;
 	const char *endpoint; /* NULL: the local socket in run_dir */
 	unsigned timeout_ms;
+	unsigned call_timeout_ms; /* for what the whole cluster has to agree on */
 };
 
 /* An answer and what keeps it alive. */
@@ -17,6 +18,7 @@ struct fetched {
 	const Mha__Client__Status *status;
 	const Mha__Client__History *history;
 	const Mha__Client__Events *events;
+	const Mha__Client__CallReply *call;
 	bool from_segment;
 	struct err agent_why; /* from_segment: why the agent was not asked */
 	struct sections sections;
@@ -33,8 +35,15 @@ MUST_CHECK int fetch_status(const struct fetch_from *from, struct fetched *fetch
 			    struct err *why);
 MUST_CHECK int fetch_history(const struct fetch_from *from, struct fetched *fetched,
 			     struct err *why);
+/* Where there is nothing newer, the agent answers with the next event, or after `wait_ms`. */
 MUST_CHECK int fetch_events(const struct fetch_from *from, uint64_t since_index, uint32_t since_sub,
-			    struct fetched *fetched, struct err *why);
+			    unsigned wait_ms, struct fetched *fetched, struct err *why);
+/*
+ * Have something changed. ERR_TIMEOUT: it may have been; any other error: it was not. Any other end
+ * is told by fetched->call.
+ */
+MUST_CHECK int fetch_call(const struct fetch_from *from, Mha__Client__Request *request,
+			  struct fetched *fetched, struct err *why);
 void fetched_free(struct fetched *fetched);
 
 #endif

@@ -2,69 +2,122 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/macros.h"
 #include "base/text.h"
-#include "mhactl/fetch.h"
+#include "mhactl/command.h"
 #include "mhactl/print.h"
+#include "mhactl/when.h"
 #include "view/json.h"
 
 #define RUN_DIR_DEFAULT "/run/mha4rdb"
 #define TIMEOUT_MS      2000
-
-enum exit_status { EXIT_ANSWERED = 0, EXIT_ERROR = 1, EXIT_USAGE = 2, EXIT_NO_AGENT = 3 };
-
-struct command_line {
-	struct fetch_from from;
-	bool json;
-	bool colours;
-	uint64_t since_index;
-	uint32_t since_sub;
-	bool since;
-};
+#define CALL_TIMEOUT_MS 30000
+#define WAIT_MS         120000
 
 typedef int (*verb_function)(const struct command_line *line, struct fetched *fetched);
+
+/* Options that only some verbs take. */
+enum {
+	OPT_SINCE = 1 << 0,
+	OPT_TO = 1 << 1,
+	OPT_AT = 1 << 2,
+	OPT_UNTIL = 1 << 3,
+	OPT_DRY_RUN = 1 << 4,
+	OPT_WAIT = 1 << 5,
+	OPT_LOSS = 1 << 6,
+	OPT_YES = 1 << 7,
+	OPT_QUORUM = 1 << 8,
+	OPT_PIN = 1 << 9,
+	OPT_FORCE = 1 << 10,
+	OPT_FOR = 1 << 11,
+};
 
 struct verb {
 	const char *name;
 	verb_function run;
+	unsigned options;
+	unsigned min, max; /* arguments */
+	const char *usage;
 	const char *help;
 };
 
 static int run_status(const struct command_line *line, struct fetched *fetched);
 static int run_list(const struct command_line *line, struct fetched *fetched);
 static int run_history(const struct command_line *line, struct fetched *fetched);
+static int run_why(const struct command_line *line, struct fetched *fetched);
 static int run_events(const struct command_line *line, struct fetched *fetched);
 static int run_version(const struct command_line *line, struct fetched *fetched);
 static int run_help(const struct command_line *line, struct fetched *fetched);
 
+/* clang-format off */
 static const struct verb VERBS[] = {
-	{"status", run_status, "the cluster: who serves, why, and every member"},
-	{"list", run_list, "the members only"},
-	{"history", run_history, "every decision that is kept: cause, inputs, phase times"},
-	{"events", run_events, "events that the agent remembers (--since INDEX.SUB)"},
-	{"version", run_version, "versions of this program and of the agent"},
-	{"help", run_help, "this text"},
+	{"status", run_status, 0, 0, 0, "", "the cluster: who serves, why, and every member"},
+	{"list", run_list, 0, 0, 0, "", "the members only"},
+	{"why", run_why, 0, 0, 0, "", "why nobody is primary, or why the primary is who it is"},
+	{"history", run_history, 0, 0, 0, "", "every decision and operation that is kept, with its inputs"},
+	{"events", run_events, OPT_SINCE, 0, 0, "[--since INDEX[.SUB]]", "events that the agent remembers"},
+	{"switchover", run_switchover, OPT_TO | OPT_AT | OPT_UNTIL | OPT_DRY_RUN | OPT_WAIT, 0, 0,
+	 "[--to NODE] [--at TIME [--until TIME]] [--dry-run] [--wait [--timeout TIME]]",
+	 "a planned change of primary; nothing is lost"},
+	{"failover", run_failover, OPT_TO | OPT_DRY_RUN | OPT_WAIT | OPT_LOSS | OPT_YES, 0, 0,
+	 "--to NODE [--accept-loss] [--yes] [--dry-run] [--wait [--timeout TIME]]",
+	 "promote a standby where nobody serves"},
+	{"cancel", run_cancel, 0, 0, 0, "", "the operation that is scheduled or being prepared"},
+	{"mode", run_mode, OPT_QUORUM | OPT_PIN | OPT_FORCE | OPT_DRY_RUN, 0, 1,
+	 "[NAME] [--quorum N|majority] [--pin] [--force] [--dry-run]", "set the protection mode"},
+	{"auto-failover", run_auto_failover, 0, 1, 1, "on|off", "whether a failover needs no operator"},
+	{"auto-switch", run_auto_switch, 0, 1, 1, "on|off", "whether a better node becomes primary by itself"},
+	{"pause", run_pause, OPT_UNTIL | OPT_FOR, 0, 0, "[--for TIME | --until TIME]", "no starts, no promotions; the fence stays on"},
+	{"resume", run_resume, 0, 0, 0, "", "end a pause"},
+	{"maintenance", run_maintenance, 0, 2, 2, "on|off NODE", "a node is not started, elected or counted on"},
+	{"version", run_version, 0, 0, 0, "", "versions of this program and of the agent"},
+	{"help", run_help, 0, 0, 0, "", "this text"},
 };
+/* clang-format on */
 
 static void usage(FILE *to)
 {
-	fputs("usage: mhactl [--run-dir DIR] [--endpoint ENDPOINT] [--json] VERB\n\n", to);
-	for (size_t i = 0; i < COUNT_OF(VERBS); i++)
-		fprintf(to, "  %-9s %s\n", VERBS[i].name, VERBS[i].help);
+	fputs("usage: mhactl [--run-dir DIR] [--endpoint ENDPOINT] [--json] VERB ...\n\n", to);
+	for (size_t i = 0; i < COUNT_OF(VERBS); i++) {
+		fprintf(to, "  %-13s %s\n", VERBS[i].name, VERBS[i].help);
+		if (VERBS[i].usage[0] != '\0')
+			fprintf(to, "  %-13s   %s\n", "", VERBS[i].usage);
+	}
 	fputs("\n  --run-dir DIR   paths.run_dir of the local agent (" RUN_DIR_DEFAULT ")\n"
 	      "  --endpoint E    ask there instead: tcp://address:port or ipc:///path\n"
 	      "  --json          print JSON\n"
-	      "\nExit status: 0 answered; 1 error; 2 wrong usage; 3 no agent and no segment.\n",
+	      "\nExit status: 0 done; 1 error; 2 wrong usage; 3 refused, or no agent: nothing was\n"
+	      "changed; 4 rolled back or cancelled; 5 the time is up, or the end is not known.\n",
 	      to);
 }
 
-static int failed(int rc, const struct err *why)
+int command_failed(int rc, const struct err *why)
 {
 	fprintf(stderr, "mhactl: %s\n", why->text);
-	return rc == ERR_NOT_FOUND || rc == ERR_GONE || rc == ERR_TIMEOUT ? EXIT_NO_AGENT
-									  : EXIT_ERROR;
+	switch (rc) {
+	case ERR_NOT_FOUND:
+	case ERR_GONE:
+	case ERR_TIMEOUT:
+	case ERR_PERM:
+	case ERR_BUSY:
+		return EXIT_REFUSED;
+	default:
+		return EXIT_ERROR;
+	}
+}
+
+int command_lost(int rc, const struct err *why)
+{
+	const int status = command_failed(rc, why);
+
+	if (rc != ERR_TIMEOUT)
+		return status;
+	fputs("mhactl: it may have been carried out all the same: look with `mhactl status`\n",
+	      stderr);
+	return EXIT_UNCERTAIN;
 }
 
 static int print_json(json_t *value)
@@ -77,7 +130,7 @@ static int print_json(json_t *value)
 	}
 	puts(text);
 	free(text);
-	return EXIT_ANSWERED;
+	return EXIT_DONE;
 }
 
 /* The segment may be older than it looks: say where the answer comes from. */
@@ -97,12 +150,12 @@ static int run_status(const struct command_line *line, struct fetched *fetched)
 	int rc = fetch_status(&line->from, fetched, &why);
 
 	if (rc < 0)
-		return failed(rc, &why);
+		return command_failed(rc, &why);
 	tell_source(fetched);
 	if (line->json)
 		return print_json(status_to_json(fetched->status));
 	print_status(fetched->status, line->colours, stdout);
-	return EXIT_ANSWERED;
+	return EXIT_DONE;
 }
 
 static int run_list(const struct command_line *line, struct fetched *fetched)
@@ -112,11 +165,11 @@ static int run_list(const struct command_line *line, struct fetched *fetched)
 	json_t *status, *members;
 
 	if (rc < 0)
-		return failed(rc, &why);
+		return command_failed(rc, &why);
 	tell_source(fetched);
 	if (!line->json) {
 		print_list(fetched->status, line->colours, stdout);
-		return EXIT_ANSWERED;
+		return EXIT_DONE;
 	}
 	status = status_to_json(fetched->status);
 	members = json_incref(json_object_get(status, "members"));
@@ -130,25 +183,52 @@ static int run_history(const struct command_line *line, struct fetched *fetched)
 	int rc = fetch_history(&line->from, fetched, &why);
 
 	if (rc < 0)
-		return failed(rc, &why);
+		return command_failed(rc, &why);
 	tell_source(fetched);
 	if (line->json)
 		return print_json(history_to_json(fetched->history));
 	print_history(fetched->history, line->colours, stdout);
-	return EXIT_ANSWERED;
+	return EXIT_DONE;
+}
+
+/* Two questions, as JSON and in words. */
+static int run_why(const struct command_line *line, struct fetched *fetched)
+{
+	struct fetched *second = calloc(1, sizeof(*second));
+	struct err why = {0};
+	int rc = second == NULL ? err_set(&why, ERR_NO_MEMORY, "out of memory")
+				: fetch_status(&line->from, fetched, &why);
+	int status = EXIT_DONE;
+
+	if (rc == 0)
+		rc = fetch_history(&line->from, second, &why);
+	if (rc < 0) {
+		free(second);
+		return command_failed(rc, &why);
+	}
+	tell_source(fetched);
+	if (line->json)
+		status = print_json(json_pack("{s:o, s:o}", "status",
+					      status_to_json(fetched->status), "history",
+					      history_to_json(second->history)));
+	else
+		print_why(fetched->status, second->history, stdout);
+	fetched_free(second);
+	free(second);
+	return status;
 }
 
 static int run_events(const struct command_line *line, struct fetched *fetched)
 {
 	struct err why = {0};
-	int rc = fetch_events(&line->from, line->since_index, line->since_sub, fetched, &why);
+	int rc = fetch_events(&line->from, line->since_index, line->since_sub, 0, fetched, &why);
 
 	if (rc < 0)
-		return failed(rc, &why);
+		return command_failed(rc, &why);
 	if (line->json)
 		return print_json(events_to_json(fetched->events));
 	print_events(fetched->events, stdout);
-	return EXIT_ANSWERED;
+	return EXIT_DONE;
 }
 
 static int run_version(const struct command_line *line, struct fetched *fetched)
@@ -163,7 +243,7 @@ static int run_version(const struct command_line *line, struct fetched *fetched)
 					    CLIENT_VERSION, "agent", json_text(agent)));
 	printf("mhactl %s, protocol %d\nagent %s\n", view_version(), CLIENT_VERSION,
 	       agent != NULL ? agent : "does not answer");
-	return EXIT_ANSWERED;
+	return EXIT_DONE;
 }
 
 static int run_help(const struct command_line *line, struct fetched *fetched)
@@ -171,7 +251,7 @@ static int run_help(const struct command_line *line, struct fetched *fetched)
 	UNUSED(line);
 	UNUSED(fetched);
 	usage(stdout);
-	return EXIT_ANSWERED;
+	return EXIT_DONE;
 }
 
 static bool parse_since(const char *text, struct command_line *line)
@@ -188,44 +268,152 @@ static bool parse_since(const char *text, struct command_line *line)
 		if (!text_parse_u64(dot + 1, &sub) || sub > UINT32_MAX)
 			return false;
 	}
-	line->since = true;
 	line->since_sub = (uint32_t)sub;
 	return text_parse_u64(copy, &line->since_index);
 }
 
-static bool parse_options(int argc, char **argv, struct command_line *line)
+static uint64_t wall_ms(void)
 {
-	static const struct option options[] = {
-		{"run-dir", required_argument, NULL, 'r'},
-		{"endpoint", required_argument, NULL, 'e'},
-		{"json", no_argument, NULL, 'j'},
-		{"since", required_argument, NULL, 's'},
-		{0},
-	};
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static bool wrong_value(const char *name, const char *text, const char *wanted)
+{
+	fprintf(stderr, "mhactl: --%s %s: %s\n", name, text, wanted);
+	return false;
+}
+
+static bool take_time(const char *name, const char *text, uint64_t *ms)
+{
+	return when_parse_time(text, wall_ms(), ms) ||
+	       wrong_value(name, text, "a time is wanted: +10min, 12:00 or 2026-01-31T12:00[Z]");
+}
+
+static bool take_span(const char *name, const char *text, uint64_t *ms)
+{
+	return when_parse_span(text, ms) ||
+	       wrong_value(name, text, "a number and its unit are wanted: ms, s, min, h or d");
+}
+
+static bool take_timeout(const char *text, struct command_line *line)
+{
+	uint64_t ms;
+
+	/* A bare number is in seconds. */
+	if (text_parse_u64(text, &ms))
+		ms = ms > UINT32_MAX ? UINT64_MAX : ms * 1000;
+	else if (!take_span("timeout", text, &ms))
+		return false;
+	if (ms == 0 || ms > 7 * UINT64_C(86400000))
+		return wrong_value("timeout", text, "more than 0 and at most 7d");
+	line->wait_ms = (unsigned)ms;
+	line->from.call_timeout_ms = ms < CALL_TIMEOUT_MS ? (unsigned)ms : CALL_TIMEOUT_MS;
+	return true;
+}
+
+/* Options beyond the common ones; `given` collects them. False: wrong value. */
+static bool take_option(int option, const char *value, struct command_line *line, unsigned *given)
+{
+	uint64_t span;
+
+	*given |= (unsigned)option;
+	switch (option) {
+	case OPT_SINCE:
+		return parse_since(value, line) ||
+		       wrong_value("since", value,
+				   "INDEX or INDEX.SUB is wanted, as the events carry them");
+	case OPT_TO:
+		line->to = value;
+		return true;
+	case OPT_AT:
+		return take_time("at", value, &line->at_ms);
+	case OPT_UNTIL:
+		return take_time("until", value, &line->until_ms);
+	case OPT_FOR:
+		if (!take_span("for", value, &span))
+			return false;
+		line->until_ms = wall_ms() + span;
+		return true;
+	case OPT_DRY_RUN:
+		line->dry_run = true;
+		return true;
+	case OPT_WAIT:
+		line->wait = true;
+		return true;
+	case OPT_LOSS:
+		line->accept_loss = true;
+		return true;
+	case OPT_YES:
+		line->yes = true;
+		return true;
+	case OPT_QUORUM:
+		line->quorum = value;
+		return true;
+	case OPT_PIN:
+		line->pin = true;
+		return true;
+	default:
+		line->force = true;
+		return true;
+	}
+}
+
+enum { OPT_RUN_DIR = 1 << 20, OPT_ENDPOINT, OPT_JSON, OPT_TIMEOUT };
+
+static const struct option OPTIONS[] = {
+	{"run-dir", required_argument, NULL, OPT_RUN_DIR},
+	{"endpoint", required_argument, NULL, OPT_ENDPOINT},
+	{"json", no_argument, NULL, OPT_JSON},
+	{"timeout", required_argument, NULL, OPT_TIMEOUT},
+	{"since", required_argument, NULL, OPT_SINCE},
+	{"to", required_argument, NULL, OPT_TO},
+	{"at", required_argument, NULL, OPT_AT},
+	{"until", required_argument, NULL, OPT_UNTIL},
+	{"for", required_argument, NULL, OPT_FOR},
+	{"dry-run", no_argument, NULL, OPT_DRY_RUN},
+	{"wait", no_argument, NULL, OPT_WAIT},
+	{"accept-loss", no_argument, NULL, OPT_LOSS},
+	{"yes", no_argument, NULL, OPT_YES},
+	{"quorum", required_argument, NULL, OPT_QUORUM},
+	{"pin", no_argument, NULL, OPT_PIN},
+	{"force", no_argument, NULL, OPT_FORCE},
+	{0},
+};
+
+static bool parse_options(int argc, char **argv, struct command_line *line, unsigned *given)
+{
 	int option;
 
-	while ((option = getopt_long(argc, argv, "r:e:j", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "r:e:j", OPTIONS, NULL)) != -1) {
+		bool right = true;
+
 		switch (option) {
 		case 'r':
+		case OPT_RUN_DIR:
 			line->from.run_dir = optarg;
 			break;
 		case 'e':
+		case OPT_ENDPOINT:
 			line->from.endpoint = optarg;
 			break;
 		case 'j':
+		case OPT_JSON:
 			line->json = true;
 			break;
-		case 's':
-			if (parse_since(optarg, line))
-				break;
-			fprintf(stderr,
-				"mhactl: --since %s: INDEX or INDEX.SUB is wanted, as the events "
-				"carry them\n",
-				optarg);
+		case OPT_TIMEOUT:
+			right = take_timeout(optarg, line);
+			break;
+		case '?':
 			return false;
 		default:
-			return false;
+			right = take_option(option, optarg, line, given);
+			break;
 		}
+		if (!right)
+			return false;
 	}
 	return true;
 }
@@ -243,38 +431,62 @@ static const struct verb *verb_find(const char *name)
 	return NULL;
 }
 
-int main(int argc, char **argv)
+/* The verb takes these options and so many arguments. */
+static bool verb_fits(const struct verb *verb, unsigned given, int arguments)
 {
-	struct command_line line = {
-		.from = {.run_dir = RUN_DIR_DEFAULT, .timeout_ms = TIMEOUT_MS},
-		.colours = isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == NULL,
-	};
-	const struct verb *verb;
-	struct fetched *fetched;
+	for (size_t i = 0; OPTIONS[i].name != NULL; i++) {
+		const unsigned bit = (unsigned)OPTIONS[i].val;
+
+		if (bit < OPT_RUN_DIR && (given & bit & ~verb->options) != 0) {
+			fprintf(stderr, "mhactl: %s takes no --%s\n", verb->name, OPTIONS[i].name);
+			return false;
+		}
+	}
+	if (arguments >= (int)verb->min && arguments <= (int)verb->max)
+		return true;
+	fprintf(stderr, "usage: mhactl %s %s\n", verb->name, verb->usage);
+	return false;
+}
+
+static int run_verb(const struct verb *verb, const struct command_line *line)
+{
+	struct fetched *fetched = calloc(1, sizeof(*fetched));
 	int status;
 
-	if (!parse_options(argc, argv, &line))
-		return EXIT_USAGE;
-	if (argc - optind != 1) {
-		usage(stderr);
-		return EXIT_USAGE;
-	}
-	verb = verb_find(argv[optind]);
-	if (verb == NULL)
-		return EXIT_USAGE;
-	if (line.since && verb->run != run_events) {
-		fprintf(stderr, "mhactl: --since belongs to events, not to %s\n", verb->name);
-		return EXIT_USAGE;
-	}
-	fetched = calloc(1, sizeof(*fetched));
 	if (fetched == NULL) {
 		fputs("mhactl: out of memory\n", stderr);
 		return EXIT_ERROR;
 	}
-	status = verb->run(&line, fetched);
+	status = verb->run(line, fetched);
 	fetched_free(fetched);
 	free(fetched);
-	if (fflush(stdout) != 0 && status == EXIT_ANSWERED)
+	if (fflush(stdout) != 0 && status == EXIT_DONE)
 		status = EXIT_ERROR;
 	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct command_line line = {
+		.from = {.run_dir = RUN_DIR_DEFAULT,
+			 .timeout_ms = TIMEOUT_MS,
+			 .call_timeout_ms = CALL_TIMEOUT_MS},
+		.colours = isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == NULL,
+		.wait_ms = WAIT_MS,
+	};
+	const struct verb *verb;
+	unsigned given = 0;
+
+	if (!parse_options(argc, argv, &line, &given))
+		return EXIT_USAGE;
+	if (optind == argc) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	verb = verb_find(argv[optind++]);
+	if (verb == NULL || !verb_fits(verb, given, argc - optind))
+		return EXIT_USAGE;
+	while (optind < argc && line.argument_count < ARGUMENTS_MAX)
+		line.arguments[line.argument_count++] = argv[optind++];
+	return run_verb(verb, &line);
 }

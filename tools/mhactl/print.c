@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/macros.h"
 #include "mhactl/table.h"
 #include "view/format.h"
 
@@ -30,7 +31,9 @@ static void state_cell(struct table *table, unsigned column, const Mha__Client__
 			table, column, style, "%s %u%%", member->job,
 			(unsigned)(100.0 * (double)member->job_done / (double)member->job_total));
 	else
-		table_cell(table, column, style, "%s", member->state);
+		table_cell(table, column, member->fault[0] != '\0' ? STYLE_BAD : style, "%s%s%s%s",
+			   member->state, member->fault[0] ? ": " : "", member->fault,
+			   member->maintenance ? ", maintenance" : "");
 }
 
 enum { MEMBER, HOST, ROLE, STATE, TIMELINE, LSN, LAG, SYNC, PRIORITY, COLUMNS };
@@ -82,6 +85,67 @@ void print_list(const Mha__Client__Status *status, bool colours, FILE *to)
 	snprintf(title, sizeof(title), "Cluster: %s (%" PRIu64 ")", status->cluster,
 		 status->system_id);
 	table_print(&table, title, colours, to);
+}
+
+/* What the operators decided, as far as it differs from what one would expect. */
+static void print_settings(const Mha__Client__Status *status, FILE *to)
+{
+	const Mha__Client__Settings *settings = status->settings;
+	char when[FORMAT_SIZE];
+
+	if (settings == NULL)
+		return;
+	fprintf(to, "mode:    %s%s", settings->mode, settings->pinned ? " (pinned)" : "");
+	if (settings->sync_need > 0)
+		fprintf(to, ", %u standby(s) wanted for each commit", settings->sync_need);
+	fprintf(to, "; failover: %s%s\n", status->ha,
+		settings->auto_primary_switch ? ", back to a better node by itself" : "");
+	if (settings->paused && settings->pause_until_ms != 0)
+		fprintf(to, "paused:  until %s\n", format_time(settings->pause_until_ms, when));
+	else if (settings->paused)
+		fputs("paused:  until `mhactl resume`\n", to);
+}
+
+static void print_degraded(const Mha__Client__Status *status, bool colours, FILE *to)
+{
+	char lsn[FORMAT_SIZE], when[FORMAT_SIZE];
+
+	if (!status->degraded)
+		return;
+	fprintf(to, "%sdegraded:%s each commit is on %u standby(s)", style_on(STYLE_BAD, colours),
+		style_off(STYLE_BAD, colours), status->sync_need);
+	if (status->settings != NULL)
+		fprintf(to, ", %u wanted", status->settings->sync_need);
+	if (status->degraded_lsn != 0)
+		fprintf(to, "; since %s", format_lsn(status->degraded_lsn, lsn));
+	if (status->degraded_ms != 0)
+		fprintf(to, ", %s", format_time(status->degraded_ms, when));
+	fputc('\n', to);
+}
+
+/* The one that goes on, or else the one that ended last. */
+static void print_operation(const Mha__Client__Status *status, FILE *to)
+{
+	const Mha__Client__Operation *last;
+	char span[FORMAT_SIZE], when[FORMAT_SIZE];
+
+	if (status->n_operations == 0)
+		return;
+	last = status->operations[status->n_operations - 1];
+	fprintf(to, "%s %" PRIu64 ": %s -> %s, %s", last->kind, last->id,
+		last->from[0] ? last->from : "nobody", last->to[0] ? last->to : "nobody",
+		last->state);
+	if (last->phase[0] != '\0')
+		fprintf(to, " (%s)", last->phase);
+	if (last->ended_ms != 0)
+		fprintf(to, " at %s", format_time(last->ended_ms, when));
+	else if (strcmp(last->state, "scheduled") == 0)
+		fprintf(to, " for %s", format_time(last->start_ms, when));
+	else
+		fprintf(to, " for %s", format_duration(last->age_ms, span));
+	if (last->reason_text[0] != '\0')
+		fprintf(to, ": %s", last->reason_text);
+	fputc('\n', to);
 }
 
 static void print_leader(const Mha__Client__Status *status, bool colours, FILE *to)
@@ -155,18 +219,22 @@ void print_status(const Mha__Client__Status *status, bool colours, FILE *to)
 {
 	fprintf(to, "cluster: %s, node %s", status->cluster[0] ? status->cluster : "unknown",
 		status->node[0] ? status->node : "unknown");
-	if (status->mode[0] != '\0')
-		fprintf(to, ", mode %s", status->mode);
 	fprintf(to, "\nepoch:   %" PRIu64 ", timeline %u, term %" PRIu64 "\n", status->epoch,
 		status->timeline, status->term);
 	print_leader(status, colours, to);
 	print_phase(status, to);
-	if (status->n_waiting_for > 0) {
+	if (status->hold[0] != '\0')
+		fprintf(to, "%sheld:%s    %s\nto do:   %s\n", style_on(STYLE_BAD, colours),
+			style_off(STYLE_BAD, colours), status->hold_text, status->advice);
+	else if (status->n_waiting_for > 0) {
 		fprintf(to, "missed:  %u of", status->waiting_count);
 		print_names(status->waiting_for, status->n_waiting_for, to);
 		fputs(": start their agents and databases\n", to);
 	}
 	print_record(status, to);
+	print_degraded(status, colours, to);
+	print_settings(status, to);
+	print_operation(status, to);
 	if (status->failure[0] != '\0')
 		fprintf(to, "%sfailure:%s %s\n", style_on(STYLE_BAD, colours),
 			style_off(STYLE_BAD, colours), status->failure);
@@ -216,19 +284,67 @@ static void print_decision(const Mha__Client__Decision *decision, bool colours, 
 	else if (decision->timeline != 0)
 		fprintf(to, "  timeline %u, off %u at %s", decision->timeline, decision->parent,
 			format_lsn(decision->fork, lsn));
+	if (decision->hold[0] != '\0')
+		fprintf(to, "  held: %s", decision->hold);
+	if (decision->fault[0] != '\0')
+		fprintf(to, "  fault %s", decision->fault);
 	fputc('\n', to);
-	print_phases(decision, to);
+	if (decision->hold[0] == '\0')
+		print_phases(decision, to);
+	if (decision->n_missing > 0) {
+		fprintf(to, "  missed: %u of", decision->missing_count);
+		print_names(decision->missing, decision->n_missing, to);
+		fputc('\n', to);
+	}
+	if (!decision->at_risk_known || decision->at_risk > 0)
+		fprintf(to, "  at risk: %s%s\n",
+			decision->at_risk_known ? format_bytes((int64_t)decision->at_risk, usable)
+						: "not known",
+			decision->loss_accepted ? ", accepted by an operator" : "");
 	print_rule("  record:", decision->before, decision->n_before, decision->before_need, to);
 	print_rule(" ->", decision->after, decision->n_after, decision->after_need, to);
 	fputc('\n', to);
 	for (size_t i = 0; i < decision->n_answers; i++) {
 		const Mha__Client__Decision__Answer *answer = decision->answers[i];
 
-		fprintf(to, "  %-12s %-9s TL %-4u flushed %-12s usable %s%s\n", answer->node,
-			answer->db, answer->timeline, format_lsn(answer->flushed, lsn),
-			format_lsn(answer->usable, usable),
-			strcmp(answer->node, decision->to) == 0 ? "  chosen" : "");
+		fprintf(to, "  %-12s %-9s TL %-4u flushed %-12s usable %s%s%s%s%s%s\n",
+			answer->node, answer->db, answer->timeline,
+			format_lsn(answer->flushed, lsn), format_lsn(answer->usable, usable),
+			answer->fault[0] ? "  fault " : "", answer->fault,
+			answer->excluded ? "  excluded" : "", answer->diverged ? "  diverged" : "",
+			strcmp(answer->node, decision->to) == 0 && decision->hold[0] == '\0'
+				? "  chosen"
+				: "");
 	}
+}
+
+static void print_operations(const Mha__Client__History *history, bool colours, FILE *to)
+{
+	static const struct table_column columns[] = {
+		{"Id", true},     {"Kind", false},  {"From", false}, {"To", false},
+		{"State", false}, {"Asked", false}, {"Took", true},  {"Reason", false},
+	};
+	char when[FORMAT_SIZE], span[FORMAT_SIZE];
+	struct table table;
+
+	table_init(&table, columns, COUNT_OF(columns));
+	for (size_t i = 0; i < history->n_operations; i++) {
+		const Mha__Client__Operation *row = history->operations[i];
+		const bool done = strcmp(row->state, "done") == 0;
+
+		if (!table_row(&table))
+			break;
+		table_cell(&table, 0, STYLE_PLAIN, "%" PRIu64, row->id);
+		table_cell(&table, 1, STYLE_PLAIN, "%s%s", row->kind,
+			   row->automatic ? " (automatic)" : "");
+		table_cell(&table, 2, STYLE_PLAIN, "%s", row->from);
+		table_cell(&table, 3, STYLE_PLAIN, "%s", row->to);
+		table_cell(&table, 4, done ? STYLE_GOOD : STYLE_STRONG, "%s", row->state);
+		table_cell(&table, 5, STYLE_PLAIN, "%s", format_time(row->asked_ms, when));
+		table_cell(&table, 6, STYLE_PLAIN, "%s", format_duration(row->age_ms, span));
+		table_cell(&table, 7, STYLE_PLAIN, "%s", row->reason);
+	}
+	table_print(&table, "Operations", colours, to);
 }
 
 void print_history(const Mha__Client__History *history, bool colours, FILE *to)
@@ -237,6 +353,8 @@ void print_history(const Mha__Client__History *history, bool colours, FILE *to)
 		fputs("no primary was ever assigned\n", to);
 	for (size_t i = 0; i < history->n_decisions; i++)
 		print_decision(history->decisions[i], colours, to);
+	if (history->n_operations > 0)
+		print_operations(history, colours, to);
 }
 
 void print_events(const Mha__Client__Events *events, FILE *to)

@@ -6,8 +6,8 @@
 #include "base/macros.h"
 #include "core/agent.h"
 
-#define WIDTH      900
-#define HEIGHT     560
+#define WIDTH      1060
+#define HEIGHT     710
 #define BOX_WIDTH  116
 #define BOX_HEIGHT 40
 #define LABEL_SIZE 96
@@ -25,11 +25,12 @@ struct place {
 
 /* By phase. Waiting is grey, serving green, deciding blue, acting yellow, help needed red. */
 static const struct place places[PHASE_COUNT] = {
-	[PHASE_FOLLOWING] = {{450, 60}, "#eef2f7"}, [PHASE_BOOTSTRAP] = {{110, 90}, "#f3ecd2"},
-	[PHASE_STEADY] = {{790, 440}, "#cfe8d5"},   [PHASE_SURVEY] = {{450, 480}, "#dbe7f6"},
-	[PHASE_ASSIGN] = {{190, 450}, "#dbe7f6"},   [PHASE_HANDOVER] = {{250, 270}, "#f3ecd2"},
-	[PHASE_PROMOTE] = {{790, 100}, "#f3ecd2"},  [PHASE_OPENING] = {{790, 270}, "#f3ecd2"},
-	[PHASE_BLOCKED] = {{100, 270}, "#f6dcdc"},
+	[PHASE_FOLLOWING] = {{520, 60}, "#eef2f7"}, [PHASE_BOOTSTRAP] = {{120, 60}, "#f3ecd2"},
+	[PHASE_STEADY] = {{950, 440}, "#cfe8d5"},   [PHASE_SURVEY] = {{520, 470}, "#dbe7f6"},
+	[PHASE_ASSIGN] = {{240, 480}, "#dbe7f6"},   [PHASE_HANDOVER] = {{300, 270}, "#f3ecd2"},
+	[PHASE_PROMOTE] = {{950, 90}, "#f3ecd2"},   [PHASE_OPENING] = {{950, 260}, "#f3ecd2"},
+	[PHASE_BLOCKED] = {{90, 300}, "#f6dcdc"},   [PHASE_SWITCH] = {{860, 620}, "#cfe8d5"},
+	[PHASE_HALT] = {{330, 610}, "#f3ecd2"},     [PHASE_PAUSED] = {{690, 250}, "#eef2f7"},
 };
 
 /* Where the line from the middle of a box towards `to` leaves the box. */

@@ -2,10 +2,9 @@
 
 import re
 
-SUBNET = "10.99.0"
-VIP = f"{SUBNET}.100"
-CLIENT = f"{SUBNET}.200"
-PREFIX_BITS = 24
+PREFIXES = {4: "10.99.0.", 6: "fd99::"}  # of every address in a lab, by IP version
+IP_VERSION = 4
+
 PG_PORT = 5432
 HTTP_PORT = 8008
 USER = "app"
@@ -14,8 +13,26 @@ DBNAME = "postgres"
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./:-]*\Z")
 
 
+def use_ip(version):
+    """All labs of this process speak this version of IP."""
+    global IP_VERSION, PREFIX_BITS, VIP, CLIENT, NETWORK
+    IP_VERSION = version
+    PREFIX_BITS = 24 if version == 4 else 64
+    VIP = f"{PREFIXES[version]}100"
+    CLIENT = f"{PREFIXES[version]}200"
+    NETWORK = f"{PREFIXES[version]}{'0' if version == 4 else ''}/{PREFIX_BITS}"
+
+
+use_ip(4)
+
+
 def node_address(number):
-    return f"{SUBNET}.{10 + number}"
+    return f"{PREFIXES[IP_VERSION]}{10 + number}"
+
+
+def loopback(address):
+    """The same host by the address that never leaves it."""
+    return "::1" if ":" in address else "127.0.0.1"
 
 
 def _scalar(value):
@@ -80,7 +97,8 @@ def node_tree(lab, node):
             "replication_password_file": node["replication_password"],
             "bootstrap_sql_file": node["bootstrap_sql"],
             "parameters": {"shared_buffers": "64MB", "log_line_prefix": "%m [%p] "},
-            "hba": [f"host all {USER} {SUBNET}.0/{PREFIX_BITS} scram-sha-256"],
+            "hba": [f"host all {USER} {network} scram-sha-256"
+                    for network in (NETWORK, "127.0.0.1/32", "::1/128")],
         }
     for key, value in lab["settings"]:
         if key.split(".")[0] in ("vip", "postgresql") and node["kind"] != "data":
@@ -100,4 +118,6 @@ def bootstrap_sql(password):
         lines.append(f"CREATE TABLE public.{table} (client int NOT NULL, id bigint NOT NULL,"
                      f" PRIMARY KEY (client, id));")
         lines.append(f"ALTER TABLE public.{table} OWNER TO {USER};")
+    lines.append("CREATE TABLE public.lists (key int PRIMARY KEY, vals bigint[] NOT NULL);")
+    lines.append(f"ALTER TABLE public.lists OWNER TO {USER};")
     return "\n".join(lines) + "\n"

@@ -14,18 +14,23 @@ Reign = namedtuple("Reign", "node timeline first_answered first_sent last_sent l
                             "writes")
 
 
-def read_log(path):
-    """(acknowledged, doubtful) of one client's log."""
+def parse_log(lines):
+    """(acknowledged, doubtful) of lines of a client's log."""
     acknowledged, doubtful = [], []
-    with open(path, encoding="ascii") as handle:
-        for line in handle:
-            fields = line.split()
-            if len(fields) != 5 or not line.endswith("\n"):
-                continue  # the last line of a probe that was killed
-            mark, number, sent, answered, timeline = fields
-            write = Write(int(number), int(sent), int(answered), timeline)
-            (acknowledged if mark == "A" else doubtful).append(write)
+    for line in lines:
+        fields = line.split()
+        if len(fields) != 5 or not line.endswith("\n"):
+            continue  # the last line of a probe that was killed
+        mark, number, sent, answered, timeline = fields
+        write = Write(int(number), int(sent), int(answered), timeline)
+        (acknowledged if mark == "A" else doubtful).append(write)
     return acknowledged, doubtful
+
+
+def read_log(path):
+    """The same of a whole log."""
+    with open(path, encoding="ascii") as handle:
+        return parse_log(handle)
 
 
 def reigns(polls):

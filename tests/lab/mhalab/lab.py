@@ -1,11 +1,14 @@
 """A laboratory: what it consists of, building it, finding its parts, taking it down."""
 
+import errno
+import fcntl
 import json
 import os
 import pwd
 import secrets
 import shutil
 import signal
+import struct
 import time
 import uuid
 
@@ -19,6 +22,10 @@ DEFAULT_DIR = "/tmp/mha-lab"
 DEFAULT_BIN = os.path.join(ROOT, "build", "release", "bin")
 PG_BIN = "/usr/lib/postgresql/15/bin"
 STATE = "lab.json"
+STATE_DISK_MB = 256
+EXT4_IOC_SHUTDOWN = 0x8004587D
+EXT4_NOLOGFLUSH = 2
+BALLAST = "ballast"  # the file that fills a disk
 
 
 def say(text):
@@ -41,6 +48,7 @@ class Lab:
     def __init__(self, directory, plan):
         self.dir = directory
         self.plan = plan
+        config.use_ip(plan.get("ip", 4))
 
     # -- the plan ---------------------------------------------------------------------------
 
@@ -55,8 +63,12 @@ class Lab:
 
     @classmethod
     def create(cls, directory, data=3, witness=0, settings=(), prefix="mha", bin_dir=None,
-               plain=False):
-        """Write the plan of a new lab. `plain`: independent databases without any agent."""
+               plain=False, disk_mb=0, ip=4):
+        """
+        Write the plan of a new lab. `plain`: independent databases without any agent. `disk_mb`:
+        each database, and each agent's log, gets a small disk of its own that can be full.
+        `ip`: the version of the protocol that everything speaks.
+        """
         if os.geteuid() != 0:
             raise LabError("the lab needs root: network namespaces are made")
         if not 1 <= data <= 7 or not 0 <= witness <= 2:
@@ -68,11 +80,13 @@ class Lab:
         os.makedirs(directory, mode=0o755, exist_ok=True)
         os.chmod(directory, 0o755)
         bin_dir = os.path.abspath(bin_dir or DEFAULT_BIN)
-        plan = {"prefix": prefix, "plain": plain,
+        config.use_ip(ip)
+        plan = {"prefix": prefix, "plain": plain, "ip": ip,
                 "bin_dir": bin_dir if plain else install(bin_dir, os.path.join(directory, "bin")),
                 "tests_dir": os.path.join(os.path.dirname(bin_dir), "tests"),
                 "cluster_id": str(uuid.uuid4()), "switch": f"{prefix}-net",
-                "client_ns": f"{prefix}-client", "password": secrets.token_urlsafe(12),
+                "client_ns": f"{prefix}-client", "disk_mb": disk_mb,
+                "password": secrets.token_urlsafe(12),
                 "settings": [list(pair) for pair in settings], "nodes": []}
         for number in range(1, data + witness + 1):
             name, home = f"n{number}", os.path.join(directory, f"n{number}")
@@ -153,9 +167,13 @@ class Lab:
     def make_files(self, node):
         postgres = pwd.getpwnam("postgres")
         os.makedirs(node["state_dir"], mode=0o755)
+        if self.plan.get("disk_mb"):
+            self.add_disk(node, "state", STATE_DISK_MB)
         if node["kind"] != "data":
             return
         os.makedirs(os.path.dirname(node["pgdata"]), mode=0o750)
+        if self.plan.get("disk_mb"):
+            self.add_disk(node, "pg", self.plan["disk_mb"])
         os.chown(os.path.dirname(node["pgdata"]), postgres.pw_uid, postgres.pw_gid)
         self.make_socket_dir(node)
         for path, text in ((node["bootstrap_sql"], config.bootstrap_sql(self.plan["password"])),
@@ -163,6 +181,74 @@ class Lab:
             with open(path, "w", encoding="utf-8", opener=private) as handle:
                 handle.write(text)
             os.chown(path, postgres.pw_uid, postgres.pw_gid)
+
+    def disk(self, node, name):
+        """Where a disk of a node is mounted: `pg` or `state`."""
+        return os.path.dirname(node["pgdata"]) if name == "pg" else node["state_dir"]
+
+    def add_disk(self, node, name, megabytes):
+        """A file system in a sparse file: it can be filled without harm to anybody else."""
+        image, point = f"{node['home']}/{name}.img", self.disk(node, name)
+        with open(image, "wb", opener=private) as handle:
+            handle.truncate(megabytes << 20)
+        run("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", image)
+        run("mount", "-o", "loop,nosuid,nodev", image, point)
+        shutil.rmtree(os.path.join(point, "lost+found"))
+        os.chmod(point, 0o750 if name == "pg" else 0o755)
+
+    def fill_disk(self, node, name):
+        """Not one block is left for anybody."""
+        point = self.disk(node, name)
+        if not os.path.ismount(point):
+            raise LabError(f"{point} is no disk of its own: build the lab with disks")
+        descriptor = os.open(os.path.join(point, BALLAST), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            for step in (1 << 24, 1 << 20, 1 << 12):
+                try:
+                    while True:
+                        os.posix_fallocate(descriptor, size, step)
+                        size += step
+                except OSError as trouble:
+                    if trouble.errno != errno.ENOSPC:
+                        raise
+        finally:
+            os.close(descriptor)
+
+    def _own_disk(self, node):
+        point = self.disk(node, "pg")
+        if not os.path.ismount(point):
+            raise LabError(f"{point} is no disk of its own: build the lab with disks")
+        return point
+
+    def stall_disk(self, node):
+        """Whoever writes there waits, and cannot even be killed, as with a real disk."""
+        run("fsfreeze", "--freeze", self._own_disk(node))
+
+    def thaw_disk(self, node):
+        run("fsfreeze", "--unfreeze", self._own_disk(node))
+
+    def break_disk(self, node):
+        """The file system gives up as it does on a broken disk: EIO for reads and writes."""
+        descriptor = os.open(self._own_disk(node), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, struct.pack("I", EXT4_NOLOGFLUSH))
+        finally:
+            os.close(descriptor)
+
+    def replace_disk(self, node):
+        """A new, empty one; the host is off, or it would keep the old one."""
+        postgres = pwd.getpwnam("postgres")
+        unmount(self._own_disk(node))
+        os.unlink(f"{node['home']}/pg.img")
+        self.add_disk(node, "pg", self.plan["disk_mb"])
+        os.chown(self.disk(node, "pg"), postgres.pw_uid, postgres.pw_gid)
+
+    def empty_disks(self, node):
+        for name in ("pg", "state"):
+            path = os.path.join(self.disk(node, name), BALLAST)
+            if os.path.exists(path):
+                os.unlink(path)
 
     def make_socket_dir(self, node):
         if node["kind"] != "data":
@@ -269,6 +355,16 @@ class Lab:
                 return process
         return None
 
+    def backend(self, node, name):
+        """A process of the server by its title: `client` is one of the application's."""
+        wanted = config.USER if name == "client" else name
+        for process in self.processes(node):
+            title = process.title().removeprefix("postgres: ")
+            if process.program == "postgres" and \
+                    title.removeprefix(f"{node['name']}: ").startswith(wanted):
+                return process
+        return None
+
     def vip_holders(self):
         return [node for node in self.data_nodes if config.VIP in net.addresses(node["ns"])]
 
@@ -308,19 +404,28 @@ class Lab:
 
     def down(self):
         """Leave nothing behind, whatever of it was built."""
+        for node in self.data_nodes:
+            if self.plan.get("disk_mb") and os.path.ismount(self.disk(node, "pg")):
+                run("fsfreeze", "--unfreeze", self.disk(node, "pg"), check=False)
         self.power_off(self.nodes)
         names = [node["ns"] for node in self.nodes]
         for name in names + [self.plan["client_ns"], self.plan["switch"]]:
             net.delete_namespace(name)
-        tmpfs = os.path.join(self.dir, "run")
-        deadline = time.monotonic() + 10
-        while os.path.ismount(tmpfs):
-            lazy = [] if time.monotonic() < deadline else ["--lazy"]
-            try:
-                run("umount", *lazy, tmpfs)
-            except LabError:
-                time.sleep(0.1)
+        points = [self.disk(node, name) for node in self.nodes for name in ("pg", "state")]
+        for point in [os.path.join(self.dir, "run"), *points]:
+            unmount(point)
         shutil.rmtree(self.dir)
+
+
+def unmount(point):
+    """Whatever is mounted there; lazily when somebody does not let go of it."""
+    deadline = time.monotonic() + 10
+    while os.path.ismount(point):
+        lazy = [] if time.monotonic() < deadline else ["--lazy"]
+        try:
+            run("umount", *lazy, point)
+        except LabError:
+            time.sleep(0.1)
 
 
 def address_of(node):

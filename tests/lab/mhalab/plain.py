@@ -26,7 +26,7 @@ def _initdb(node, streaming):
             f"listen_addresses = '*'\nunix_socket_directories = '{node['socket_dir']}'\n"
             f"fsync = {'on' if streaming else 'off'}\nshared_buffers = 64MB\n"
             "wal_retrieve_retry_interval = 100ms\n")
-    network = f"{config.SUBNET}.0/{config.PREFIX_BITS}"
+    network = config.NETWORK
     _append(node, "pg_hba.conf", f"host all {config.USER} {network} scram-sha-256\n"
                                  f"host replication all {network} trust\n")
 

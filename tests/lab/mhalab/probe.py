@@ -8,7 +8,7 @@ import time
 
 import psycopg2
 
-from . import config, judge
+from . import config, fencing, judge
 from .system import LabError, in_netns, netns_file, now_ns, wait_until
 
 WRITER = "writer"
@@ -24,9 +24,12 @@ def conninfo(lab, address, options=""):
 
 
 class Probe:
-    """One run of lab-probe. Its logs and verdict lie in `directory`."""
+    """
+    One run of lab-probe. Its logs and verdict lie in `directory`. `fence`: the clients that watch
+    a fence too (fencing.POLLS), all of them or those of the kinds that are named.
+    """
 
-    def __init__(self, lab, directory, pollers=True, pace_ms=2):
+    def __init__(self, lab, directory, pollers=True, pace_ms=2, fence=False, poll_ms=20):
         self.lab = lab
         self.directory = directory
         self.latest = {"now": 0, "clients": {}}
@@ -34,6 +37,8 @@ class Probe:
         self.reader = None
         self.began_ns = 0
         self.polls = []
+        self.readers = []
+        self.fence = fence
         os.makedirs(directory, exist_ok=True)
         client_ns = netns_file(lab.plan["client_ns"])
         lines = [(WRITER, "probe_writes", client_ns, pace_ms, 10, 0, 6, "leave",
@@ -46,13 +51,29 @@ class Probe:
                                                ("new", "", 1000)):
                     name = f"{node['name']}-{kind}"
                     self.polls.append((node["name"], name))
-                    lines.append((name, "probe_polls", inside, 20, 20, refresh, 2, "stay",
+                    lines.append((name, "probe_polls", inside, poll_ms, 20, refresh, 2, "stay",
                                   conninfo(lab, node["addr"], options)))
+                if fence:
+                    lines += self.fence_polls(node, poll_ms)
         self.plan_path = os.path.join(directory, "plan")
         with open(self.plan_path, "w", encoding="ascii",
                   opener=lambda path, flags: os.open(path, flags, 0o600)) as handle:
             for line in lines:
                 handle.write("\t".join(str(field) for field in line) + "\n")
+
+    def fence_polls(self, node, poll_ms):
+        """Further clients of one node, inside its host and outside of it."""
+        lines = []
+        for kind, where, to, options, refresh, reads in fencing.POLLS:
+            if self.fence is not True and kind not in self.fence:
+                continue
+            name = f"{node['name']}-{kind}"
+            (self.readers if reads else self.polls).append((node["name"], name))
+            netns = netns_file(self.lab.plan["client_ns"] if where == "client" else node["ns"])
+            address = config.loopback(node["addr"]) if to == "loopback" else node["addr"]
+            lines.append((name, "-" if reads else "probe_polls", netns, poll_ms, 20, refresh, 2,
+                          "stay", conninfo(self.lab, address, options)))
+        return lines
 
     def __enter__(self):
         self.start()
@@ -104,10 +125,19 @@ class Probe:
     def writer_log(self):
         return judge.read_log(judge.log_path(self.directory, WRITER))
 
+    def logs(self, rows):
+        """[(node, acknowledged)] of some clients."""
+        return [(node, judge.read_log(judge.log_path(self.directory, name))[0])
+                for node, name in rows]
+
     def reigns(self):
-        polls = [(node, judge.read_log(judge.log_path(self.directory, name))[0])
-                 for node, name in self.polls]
-        return judge.reigns(polls)
+        return judge.reigns(self.logs(self.polls))
+
+    def by_kind(self):
+        """{(node, kind of client): acknowledged writes or answered reads}."""
+        rows = self.polls + self.readers
+        return {(node, name.removeprefix(f"{node}-")): writes
+                for (node, name), (_, writes) in zip(rows, self.logs(rows))}
 
     def verdict(self, faults=()):
         """The report: `faults` are rows {"kind", "node", "at_ns"}; losses are counted now."""
@@ -121,11 +151,15 @@ class Probe:
                   "reigns": [{"node": r.node, "timeline": r.timeline,
                               "accepted": len(r.writes)} for r in found],
                   "faults": []}
+        if self.fence:
+            report["stale_reads"] = fencing.stale_reads(found, self.logs(self.readers))
         rows = list(faults)
         for row, after in zip(rows, rows[1:] + [None]):
             result = judge.outage(acknowledged, row["at_ns"], after and after["at_ns"]) or {}
             result.update(row)
             result["handover_ms"] = judge.handover(found, row["node"], row["at_ns"])
+            if self.fence:
+                result["margins_ms"] = fencing.margins(found, self.by_kind(), row)
             report["faults"].append(result)
         return report
 
@@ -150,12 +184,12 @@ def query(lab, address, sql, namespace=None, timeout_s=5, fetch=True):
         link.close()
 
 
-def written_ids(lab, acknowledged, address=config.VIP, namespace=None):
+def written_ids(lab, acknowledged, address=None, namespace=None):
     """The ids in the table, from the lowest acknowledged one on."""
     if not acknowledged:
         return set()
     lowest = min(w.id for w in acknowledged)
-    rows = query(lab, address, f"SELECT id FROM probe_writes WHERE id >= {lowest}", namespace, 60)
+    rows = query(lab, address or config.VIP, f"SELECT id FROM probe_writes WHERE id >= {lowest}", namespace, 60)
     return {row[0] for row in rows}
 
 
@@ -205,15 +239,18 @@ def wait_serving(lab, directory, seconds=180, progress=None):
 
 
 def settled(lab):
-    """The agents' own word: the record holds every data node that follows, nothing is under way."""
+    """
+    The agents' own word: the record holds every data node that follows, nothing is under way. In
+    max_performance nothing is promised, so nobody is on record.
+    """
     try:
         status = json.loads(lab.mhactl(lab.vip_holders()[0], "status", "--json"))
     except (LabError, IndexError, ValueError):
         return False
     members = [m for m in status["members"] if m["kind"] == "data"]
     leader = status["leader"]["name"]
-    return bool(status["settled"]) and all(
-        m["in_record"] for m in members if m["name"] != leader)
+    return bool(status["settled"]) and (status["mode"] == "max_performance" or all(
+        m["in_record"] for m in members if m["name"] != leader))
 
 
 def wait_whole(lab, seconds=180):

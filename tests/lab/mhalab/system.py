@@ -93,12 +93,23 @@ class Process:
         self.program = self.program.removesuffix(" (deleted)")
 
     def inner_pid(self):
-        """The pid inside the host's own PID namespace."""
-        with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as handle:
-            for line in handle:
-                if line.startswith("NSpid:"):
-                    return int(line.split()[-1])
+        """The pid inside the host's own PID namespace; 0 when the process has ended."""
+        try:
+            with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as handle:
+                for line in handle:
+                    if line.startswith("NSpid:"):
+                        return int(line.split()[-1])
+        except OSError:
+            return 0
         return self.pid
+
+    def title(self):
+        """What the process calls itself, as ps shows it."""
+        try:
+            with open(f"/proc/{self.pid}/cmdline", "rb") as handle:
+                return handle.read().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            return ""
 
     def open(self):
         """A pidfd of exactly this process, or None when it is gone."""

@@ -132,6 +132,7 @@ static void print_facts(const Mha__Bus__Facts *message)
 		printf("\"invalid\":\"%s\"", why.text);
 		return;
 	}
+	printf("\"fault\":\"%s\",", db_fault_name(facts.fault));
 	printf("\"db\":\"%s\",\"system_id\":%" PRIu64 ",\"timeline\":%" PRIu32
 	       ",\"flushed\":%" PRIu64 ",\"replayed\":%" PRIu64 ",\"receiving\":%d,\"upstream\":%u"
 	       ",\"promise\":%" PRIu64 ",\"epoch\":%" PRIu64 ",\"members\":%u,\"need\":%u"

@@ -10,6 +10,9 @@
  *   publish             write all sections, stamped now
  *   live MS             write them again every MS ms (0: no more)
  *   event INDEX SUB NAME JSON
+ *   answer CODE KIND NODE OPERATION   how calls end from now on: call_code, a blocker (0: none)
+ *   answer none         they have no end
+ *   calls               how many came, and the last one: COUNT KIND NODE DRY_RUN LOSS MODE K ON
  *   reload              send the configuration again
  *   stop                ask the gateway to stop; answers its exit status
  *   reap                the gateway has ended by itself: wait for it
@@ -38,6 +41,7 @@
 #include "os/memfd.h"
 #include "rig_state.h"
 #include "wire/bus.h"
+#include "wire/convert.h"
 
 #define LINE_MAX_BYTES 20000
 
@@ -52,7 +56,11 @@ struct rig {
 	struct status_map maps[STATUS_SECTION_COUNT];
 	int gateway_fd; /* its status section */
 	struct rig_state state;
-	int control; /* to the gateway; -1: not running */
+	bool silent; /* calls have no end */
+	struct call_result end;
+	unsigned calls;
+	struct call call; /* the last one */
+	int control;      /* to the gateway; -1: not running */
 	pid_t pid;
 	char line[LINE_MAX_BYTES];
 	size_t length;
@@ -268,6 +276,40 @@ static bool run_publish(struct rig *rig)
 	return true;
 }
 
+static bool run_answer(struct rig *rig, char *args)
+{
+	uint64_t numbers[4];
+
+	rig->silent = strcmp(args, "none") == 0;
+	if (rig->silent)
+		return true;
+	for (unsigned i = 0; i < COUNT_OF(numbers); i++) {
+		const char *word = strsep(&args, " ");
+
+		if (word == NULL || !text_parse_u64(word, &numbers[i]))
+			return false;
+	}
+	rig->end = (struct call_result){
+		.code = (uint8_t)numbers[0],
+		.node = (node_id)numbers[2],
+		.operation = numbers[3],
+		.loss_bytes = UINT64_C(3) << 20,
+		.blocker_count = numbers[1] != 0,
+		.blockers = {{(uint8_t)numbers[1], (node_id)numbers[2], 24 << 20, 16 << 20}},
+	};
+	return true;
+}
+
+static bool run_calls(struct rig *rig)
+{
+	const struct call *call = &rig->call;
+
+	snprintf(rig->answer, sizeof(rig->answer), " %u %u %u %d %d %u %u %d", rig->calls,
+		 call->kind, call->node, call->dry_run, call->accept_loss, call->mode,
+		 call->quorum_sync, call->on);
+	return true;
+}
+
 static void run_line(struct rig *rig, char *line)
 {
 	const char *verb = strsep(&line, " ");
@@ -288,6 +330,10 @@ static void run_line(struct rig *rig, char *line)
 		done = run_live(rig, line);
 	else if (strcmp(verb, "set") == 0 && line != NULL)
 		done = run_set(rig, line);
+	else if (strcmp(verb, "answer") == 0 && line != NULL)
+		done = run_answer(rig, line);
+	else if (strcmp(verb, "calls") == 0)
+		done = run_calls(rig);
 	else if (strcmp(verb, "event") == 0 && line != NULL)
 		done = run_event(rig, line);
 	printf("%s%s\n", done ? "ok" : "error", rig->answer);
@@ -318,12 +364,24 @@ static void on_input(uv_poll_t *poll, int status, int events)
 	CHECK(rig->length < sizeof(rig->line) - 1);
 }
 
-/* What the gateway may say to the consensus worker is not this program's business. */
 static void on_message(void *arg, enum route_id route, const ProtobufCMessage *message)
 {
-	UNUSED(arg);
-	UNUSED(route);
-	UNUSED(message);
+	struct rig *rig = arg;
+	struct call_result_message end;
+	struct err why = {0};
+
+	if (route != ROUTE_CALL ||
+	    call_from_message((const Mha__Bus__Call *)message, &rig->call, &why) < 0) {
+		fprintf(stderr, "gateway_rig: %s\n", why.text);
+		return;
+	}
+	rig->calls++;
+	if (rig->silent)
+		return;
+	rig->end.id = rig->call.id;
+	call_result_to_message(&rig->end, &end);
+	if (bus_send(rig->bus, ROUTE_CALL_RESULT, &end.result.base, &why) < 0)
+		fprintf(stderr, "gateway_rig: %s\n", why.text);
 }
 
 int main(int argc, char **argv)

@@ -57,6 +57,26 @@ static bool set_facts(struct facts *facts, const char *name, uint64_t value)
 	return true;
 }
 
+/* Operation 30, a switchover of n1 to n2, is in this state. */
+static void set_operation(struct cluster *cluster, uint8_t state)
+{
+	const bool over = state > OPERATION_RUNNING;
+
+	cluster->operation_count = 1;
+	cluster->operations[0] = (struct operation){
+		.id = 30,
+		.kind = OPERATION_SWITCHOVER,
+		.state = state,
+		.reason = state == OPERATION_ROLLED_BACK ? BLOCK_DEADLINE : BLOCK_NONE,
+		.from = 1,
+		.to = 2,
+		.epoch = cluster->epoch,
+		.asked_ms = 1790000000000,
+		.start_ms = state == OPERATION_SCHEDULED ? 1790000600000 : 0,
+		.ended_ms = over ? 1790000001000 : 0,
+	};
+}
+
 static bool set_number(struct rig_state *state, const char *name, uint64_t value)
 {
 	struct status_consensus *consensus = &state->sections.consensus;
@@ -86,6 +106,12 @@ static bool set_number(struct rig_state *state, const char *name, uint64_t value
 		consensus->waiting_for = (node_set)value;
 	else if (strcmp(name, "waiting_count") == 0)
 		consensus->waiting_count = (uint8_t)value;
+	else if (strcmp(name, "hold") == 0)
+		consensus->hold = (uint8_t)value;
+	else if (strcmp(name, "paused") == 0)
+		consensus->cluster.settings.paused = value != 0;
+	else if (strcmp(name, "operation") == 0)
+		set_operation(&consensus->cluster, (uint8_t)value);
 	else
 		return false;
 	return true;

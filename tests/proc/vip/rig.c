@@ -9,6 +9,8 @@
  *   grant EPOCH MS                        one grant, MS from now
  *   auto EPOCH MS PERIOD | off            a grant every PERIOD ms
  *   close EPOCH | drop EPOCH              an order; its result is printed
+ *   clients EPOCH MS                      the same; MS from now, 0: as long as the lease
+ *   hold EPOCH MS PERIOD                  `clients` every PERIOD ms, until `off`; no results
  *   status                                print the status section
  */
 #include <errno.h>
@@ -44,6 +46,8 @@
 #include "wire/convert.h"
 
 #define MS UINT64_C(1000000)
+/* Orders from here on are repetitions, and so are their results. */
+#define HOLD_ID (UINT64_C(1) << 32)
 
 struct rig {
 	uv_loop_t loop;
@@ -60,6 +64,7 @@ struct rig {
 	int control;
 	uv_pipe_t input;
 	uv_timer_t grant_timer;
+	bool holding; /* repeats the order, not the grant */
 	uint64_t auto_epoch;
 	uint64_t auto_ms;
 	uint64_t order_id;
@@ -99,6 +104,8 @@ static void on_message(void *arg, enum route_id route, const ProtobufCMessage *m
 	} else if (route == ROUTE_RESULT_VIP) {
 		const Mha__Bus__OrderResult *result = (const Mha__Bus__OrderResult *)message;
 
+		if (result->order_id >= HOLD_ID)
+			return;
 		say("{\"kind\":\"result\",\"at\":%" PRIu64 ",\"order\":%" PRIu64
 		    ",\"outcome\":%u,\"text\":\"%s\"}",
 		    clock_boot_ns(), result->order_id, result->outcome, result->text);
@@ -232,22 +239,29 @@ static void grant(struct rig *rig, uint64_t epoch, uint64_t ms)
 		say("{\"kind\":\"unsent\"}");
 }
 
-static void on_grant_timer(uv_timer_t *timer)
+static void give(struct rig *rig, uint64_t id, enum order_kind kind, uint64_t epoch, uint64_t ms)
 {
-	struct rig *rig = timer->data;
-
-	grant(rig, rig->auto_epoch, rig->auto_ms);
-}
-
-static void give(struct rig *rig, enum order_kind kind, uint64_t epoch)
-{
-	const struct order order = {.id = ++rig->order_id, .kind = (uint8_t)kind, .epoch = epoch};
+	const struct order order = {.id = id,
+				    .kind = (uint8_t)kind,
+				    .epoch = epoch,
+				    .lease_until_ns = ms > 0 ? clock_boot_ns() + ms * MS : 0};
 	struct order_message message;
 	struct err why;
 
 	order_to_message(&order, &message);
 	if (bus_send(rig->bus, ROUTE_ORDER_VIP, &message.order.base, &why) < 0)
 		say("{\"kind\":\"unsent\"}");
+}
+
+static void on_grant_timer(uv_timer_t *timer)
+{
+	struct rig *rig = timer->data;
+
+	if (rig->holding)
+		give(rig, HOLD_ID + rig->order_id, ORDER_FENCE_CLIENTS, rig->auto_epoch,
+		     rig->auto_ms);
+	else
+		grant(rig, rig->auto_epoch, rig->auto_ms);
 }
 
 static void print_status(const struct rig *rig)
@@ -262,9 +276,12 @@ static void print_status(const struct rig *rig)
 	status_close(&map);
 	say("{\"kind\":\"status\",\"fence\":%u,\"epoch\":%" PRIu64 ",\"until_ns\":%" PRIu64
 	    ",\"vip_held\":%d,\"kernel_fence\":%d,\"renewals\":%" PRIu64 ",\"expiries\":%" PRIu64
-	    ",\"last_renew_us\":%" PRIu64 ",\"last_error\":\"%s\"}",
+	    ",\"last_renew_us\":%" PRIu64 ",\"margins\":%" PRIu64 ",\"margin_sum_us\":%" PRId64
+	    ",\"last_error\":\"%s\"}",
 	    vip.fence, vip.epoch, vip.until_ns, vip.vip_held, vip.kernel_fence, vip.renewals,
-	    vip.expiries, vip.last_renew_us, vip.last_error);
+	    vip.expiries, vip.last_renew_us,
+	    status_margin_count(&vip.margins, STATUS_MARGIN_BOUNDS), vip.margins.sum_us,
+	    vip.last_error);
 }
 
 static void signal_vip(const struct rig *rig, int signal)
@@ -304,14 +321,17 @@ static void obey(struct rig *rig, char *line)
 	else if (strcmp(word, "grant") == 0)
 		grant(rig, a, numbers[1]);
 	else if (strcmp(word, "close") == 0)
-		give(rig, ORDER_FENCE_CLOSE, a);
+		give(rig, ++rig->order_id, ORDER_FENCE_CLOSE, a, 0);
 	else if (strcmp(word, "drop") == 0)
-		give(rig, ORDER_FENCE_DROP, a);
+		give(rig, ++rig->order_id, ORDER_FENCE_DROP, a, 0);
+	else if (strcmp(word, "clients") == 0)
+		give(rig, ++rig->order_id, ORDER_FENCE_CLIENTS, a, numbers[1]);
 	else if (strcmp(word, "status") == 0)
 		print_status(rig);
 	else if (strcmp(word, "off") == 0)
 		(void)uv_timer_stop(&rig->grant_timer);
-	if (strcmp(word, "auto") == 0) {
+	if (strcmp(word, "auto") == 0 || strcmp(word, "hold") == 0) {
+		rig->holding = word[0] == 'h';
 		rig->auto_epoch = a;
 		rig->auto_ms = numbers[1];
 		(void)uv_timer_start(&rig->grant_timer, on_grant_timer, 0, numbers[2]);

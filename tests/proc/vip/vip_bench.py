@@ -14,7 +14,9 @@ PORT = 5432
 UID = 64017  # stands for mha-vip: any user that owns nothing
 V4 = {"vip": "10.77.0.100", "prefix": 24, "host": "10.77.0.1", "peer": "10.77.0.2"}
 V6 = {"vip": "fd77::100", "prefix": 64, "host": "fd77::1", "peer": "fd77::2"}
-NONE, CLOSED, OPEN = 0, 1, 2
+# The neighbour is two members and, by further addresses, a host of no member.
+CLIENT = {4: "10.77.0.3", 6: "fd77::3"}
+NONE, CLOSED, OPEN, CLIENTS = 0, 1, 2, 3
 DONE, FAILED, REFUSED = 0, 1, 2
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -52,6 +54,16 @@ members:
     address: 10.77.0.1
     postgres_port: {port}
     public_key: "rq:rM>}}U?@Lns47E1%kR.o@n%FcmmsL/@{{H8]yf7"
+  - name: n2
+    id: 2
+    kind: data
+    address: 10.77.0.2
+    public_key: "rq:rM>}}U?@Lns47E1%kR.o@n%FcmmsL/@{{H8]yf8"
+  - name: n3
+    id: 3
+    kind: data
+    address: "fd77::2"
+    public_key: "rq:rM>}}U?@Lns47E1%kR.o@n%FcmmsL/@{{H8]yf9"
 """
 
 
@@ -220,7 +232,7 @@ class Rig:
 class Bench:
     """Host `a` with the fence and the fake database, neighbour `b` on the same wire."""
 
-    def __init__(self, programs):
+    def __init__(self, programs, database=True):
         self.programs = programs
         self.a = f"vip-{os.getpid()}-a"
         self.b = f"vip-{os.getpid()}-b"
@@ -232,7 +244,8 @@ class Bench:
         self.database = None
         try:
             self.wire()
-            self.database = Database(self.a, self.dir + "/db.sock")
+            if database:
+                self.database = Database(self.a, self.dir + "/db.sock")
         except BaseException:
             self.close()
             raise
@@ -247,6 +260,9 @@ class Bench:
             run("ip", "-n", name, "address", "add", f"{V4[end]}/24", "dev", "wire")
             run("ip", "-n", name, "address", "add", f"{V6[end]}/64", "dev", "wire", "nodad")
             run("ip", "-n", name, "link", "set", "wire", "up")
+        run("ip", "-n", self.b, "address", "add", CLIENT[4] + "/24", "dev", "wire")
+        run("ip", "-n", self.b, "address", "add", CLIENT[6] + "/64", "dev", "wire", "nodad",
+            "preferred_lft", "0")
         # IPv6 is not ready before the kernel has handled the carrier.
         for host in (V4["host"], V6["host"]):
             until(lambda to=host: subprocess.run(
@@ -263,15 +279,16 @@ class Bench:
         self.rigs.append(rig)
         return rig
 
-    def connect(self, address, namespace=None, seconds=1.0):
-        client = in_ns(namespace or self.b, socket.create_connection, (address, PORT), seconds)
+    def connect(self, address, namespace=None, seconds=1.0, source=None):
+        client = in_ns(namespace or self.b, socket.create_connection, (address, PORT), seconds,
+                       (source, 0) if source else None)
         self.clients.append(client)
         return client
 
-    def can_connect(self, address, namespace=None):
+    def can_connect(self, address, namespace=None, source=None):
         """True, or False when the answer is a reset; anything else is an error."""
         try:
-            self.connect(address, namespace).close()
+            self.connect(address, namespace, source=source).close()
             return True
         except ConnectionRefusedError:
             return False

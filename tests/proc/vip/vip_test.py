@@ -1,15 +1,17 @@
 """What mha-vip makes of the kernel: fence, virtual IP, announcements, sessions. Needs root."""
 import argparse
 import os
+import re
 import select
 import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
-from vip_bench import (CLOSED, FAILED, NONE, OPEN, PORT, REFUSED, UID, V4, V6, Bench, frames,
+from vip_bench import (CLIENT, CLIENTS, CLOSED, FAILED, NONE, OPEN, PORT, REFUSED, UID, V4, V6, Bench, frames,
                        ping, run, sniff, until)
 
 PROGRAMS = None
@@ -181,6 +183,99 @@ class VipTest(unittest.TestCase):
             for _ in range(2):
                 self.bench.database.accepted[1].sendall(b"stale")
 
+    def test_the_kernel_closes_ipv6_when_vip_is_stopped(self):
+        rig = self.serving(ip=V6, ms=500)
+        client = self.bench.connect(V6["vip"])
+        self.assertTrue(ping(client))
+        rig.tell("stop")
+        rig.tell("off")
+        end_ns = rig.status()["until_ns"]
+        last_ns = 0
+        with self.assertRaises((ConnectionResetError, BrokenPipeError)):
+            while True:
+                sent_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                if not ping(client):
+                    raise ConnectionResetError
+                last_ns = sent_ns
+                time.sleep(0.002)
+        self.assertLess(last_ns, end_ns, "a request was answered after the lease")
+        self.assertFalse(self.bench.can_connect(V6["host"]))
+        self.assertFalse(self.bench.can_connect("::1", self.bench.a))
+        shown = run("ip", "-n", self.bench.a, "-6", "address", "show", "to", V6["vip"])
+        self.assertTrue(shown == "" or re.search(r"valid_lft [0-2]sec", shown), shown)
+        until(lambda: not self.bench.has_vip(V6), 5, "the kernel removes the VIP")
+        rig.tell("cont")
+        rig.expect("report", state=CLOSED, vip_held=0)
+
+    def test_a_keepalive_frees_waiting_clients_while_vip_is_stopped(self):
+        rig = self.serving(ms=500)
+        waiting = [self.bench.connect(target, namespace) for target, namespace in (
+            (V4["vip"], None), (V6["host"], None), ("127.0.0.1", self.bench.a),
+            ("::1", self.bench.a))]
+        for client in waiting:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+            client.settimeout(5)
+            client.sendall(b"wait")
+        until(lambda: len(self.bench.database.accepted) == len(waiting), 1, "all accepted")
+        rig.tell("stop")
+        rig.tell("off")
+        for client in waiting:
+            with self.assertRaises(ConnectionResetError):
+                client.recv(10)
+        # Their answers are worth nothing by now.
+        for connection in self.bench.database.accepted:
+            connection.close()
+        rig.tell("cont")
+        rig.expect("report", state=CLOSED)
+
+    def test_a_start_over_what_is_there_is_never_open_for_a_moment(self):
+        rig = self.started()
+        rig.order("close 7")
+        stop = threading.Event()
+        admitted = []
+
+        def knock():
+            while not stop.is_set():
+                if self.bench.can_connect(V4["host"]):
+                    admitted.append(time.monotonic())
+
+        knocker = threading.Thread(target=knock)
+        knocker.start()
+        try:
+            for _ in range(8):
+                rig.tell("kill")
+                rig.expect("ended")
+                self.assertEqual(rig.spawn()["state"], CLOSED)
+        finally:
+            stop.set()
+            knocker.join()
+        self.assertEqual(admitted, [])
+
+    def test_a_vip_that_wakes_up_late_claims_nothing(self):
+        for ip, ethertype in ((V4, 0x0806), (V6, 0x86dd)):
+            with self.subTest(vip=ip["vip"]):
+                rig = self.serving(ip=ip, ms=400)
+                # Stopped for longer than the lease and the next refresh (1 s).
+                time.sleep(0.2)
+                rig.tell("stop")
+                rig.tell("off")
+                until(lambda: not self.bench.has_vip(ip), 5, "the kernel removes the VIP")
+                time.sleep(1.0)
+                probe = sniff(self.bench.b, ethertype)
+                self.addCleanup(probe.close)
+                rig.tell("cont")
+                rig.expect("report", state=CLOSED, vip_held=0)
+                own = (socket.inet_aton(ip["vip"]) if ip is V4
+                       else socket.inet_pton(socket.AF_INET6, ip["vip"]))
+                self.assertEqual(frames(probe, 0.5, lambda frame: own in frame, 1), [],
+                                 "the neighbours are told of an address that is not here")
+                rig.close()
+                self.bench.rigs.remove(rig)
+                subprocess.run(["rm", "-rf", self.bench.dir + "/run"], check=True)
+                os.mkdir(self.bench.dir + "/run")
+
     def test_a_living_vip_closes_when_the_lease_ends(self):
         rig = self.serving(ms=300)
         waiting = self.bench.connect(V4["vip"])
@@ -196,10 +291,24 @@ class VipTest(unittest.TestCase):
             rig.expect("report", state=CLOSED, vip_held=0)
         self.assertFalse(self.bench.has_vip())
         self.assert_cut(waiting)
+        # Its own end, by the kernel, lay within the last millisecond of the lease.
+        status = rig.status()
+        self.assertEqual(status["margins"], 1)
+        self.assertGreaterEqual(status["margin_sum_us"], 0)
+        self.assertLess(status["margin_sum_us"], 1000)
         # Won again by the same node.
         rig.tell("grant 7 500")
         rig.expect("report", state=OPEN, epoch=7, vip_held=1)
         self.assertTrue(self.bench.can_connect(V4["vip"]))
+        # An order shuts it long before the end.
+        rig.tell("grant 7 900")
+        end_ns = rig.status()["until_ns"]
+        before_us = (end_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) / 1e3
+        rig.order("close 7")
+        after = rig.status()
+        self.assertEqual(after["margins"], 2)
+        self.assertLess(after["margin_sum_us"] - status["margin_sum_us"], before_us)
+        self.assertGreater(after["margin_sum_us"] - status["margin_sum_us"], before_us - 100000)
 
     def test_a_restart_by_sigkill_disturbs_nobody(self):
         rig = self.serving()
@@ -285,6 +394,126 @@ class VipTest(unittest.TestCase):
         rig.order("close 8")
         self.assert_cut(reader)
         self.assertFalse(self.bench.can_connect(V4["host"]))
+
+    # A planned switchover
+
+    def switching(self, ms=0):
+        """Serving, then shut for clients; grants have stopped."""
+        rig = self.serving()
+        rig.tell("off")
+        rig.order(f"clients 7 {ms}")
+        return rig
+
+    def assert_members_only(self):
+        for source, target in ((CLIENT[4], V4["host"]), (CLIENT[6], V6["host"])):
+            self.assertFalse(self.bench.can_connect(target, source=source), source)
+        for target in ("127.0.0.1", "::1", V4["host"]):
+            self.assertFalse(self.bench.can_connect(target, self.bench.a), target)
+        for source, target in ((V4["peer"], V4["host"]), (V6["peer"], V6["host"])):
+            self.assertTrue(self.bench.can_connect(target, source=source), source)
+        self.assertFalse(self.bench.has_vip())
+
+    def test_a_switchover_ends_clients_and_spares_members(self):
+        rig = self.serving()
+        clients = [self.bench.connect(V4["vip"], source=CLIENT[4]),
+                   self.bench.connect(V6["host"], source=CLIENT[6]),
+                   self.bench.connect("127.0.0.1", self.bench.a),
+                   # From a member's host, but the way that clients take.
+                   self.bench.connect(V4["vip"], source=V4["peer"])]
+        members = [self.bench.connect(V4["host"], source=V4["peer"]),
+                   self.bench.connect(V6["host"], source=V6["peer"])]
+        for each in clients + members:
+            self.assertTrue(ping(each))
+        rig.tell("off")
+        rig.order("clients 7 900")
+        self.assertEqual(rig.status()["fence"], CLIENTS)
+        for client in clients:
+            self.assert_cut(client)
+        for member in members:
+            self.assertTrue(ping(member), "a member's session goes on")
+        self.assert_members_only()
+        self.assertIn("switchover epoch 7", self.bench.ruleset("table", "inet", "mha4rdb"))
+        # Renewed for longer than one lease.
+        for _ in range(6):
+            time.sleep(0.2)
+            rig.order("clients 7 900")
+            self.assertTrue(all(ping(member) for member in members))
+        self.assertEqual(rig.status()["expiries"], 0)
+        # Then closed for good.
+        rig.order("close 7")
+        for member in members:
+            self.assert_cut(member)
+        self.assertFalse(self.bench.can_connect(V4["host"], source=V4["peer"]))
+        self.assertFalse(self.bench.can_connect(V6["host"], source=V6["peer"]))
+
+    def test_a_switchover_given_up_serves_again_under_the_same_epoch(self):
+        rig = self.switching()
+        self.assert_members_only()
+        member = self.bench.connect(V4["host"], source=V4["peer"])
+        rig.tell("auto 7 900 100")
+        rig.expect("report", state=OPEN, epoch=7, vip_held=1)
+        self.assertTrue(self.bench.can_connect(V4["vip"], source=CLIENT[4]))
+        self.assertTrue(ping(member))
+        self.assertNotIn("switchover", self.bench.ruleset("table", "inet", "mha4rdb"))
+
+    def test_a_switchover_that_is_not_renewed_closes_with_the_lease(self):
+        rig = self.switching(600)
+        end_ns = rig.status()["until_ns"]
+        member = self.bench.connect(V4["host"], source=V4["peer"])
+        report = rig.expect("report", state=CLOSED, epoch=7, vip_held=0)
+        self.assertLess((report["at"] - end_ns) / 1e6, 50)
+        self.assert_cut(member)
+        self.assertFalse(self.bench.can_connect(V4["host"], source=V4["peer"]))
+        # Without a lease there is nothing to let members in for.
+        rig.order("clients 7 0", REFUSED)
+        self.assertFalse(self.bench.can_connect(V4["host"], source=V4["peer"]))
+
+    def test_the_kernel_closes_a_switchover_when_vip_is_stopped(self):
+        rig = self.switching(600)
+        members = [self.bench.connect(V4["host"], source=V4["peer"]),
+                   self.bench.connect(V6["host"], source=V6["peer"])]
+        self.assertTrue(all(ping(member) for member in members))
+        rig.tell("stop")
+        end_ns = rig.status()["until_ns"]
+        for member in members:
+            last_ns = 0
+            with self.assertRaises((ConnectionResetError, BrokenPipeError)):
+                while True:
+                    sent_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                    if not ping(member):
+                        raise ConnectionResetError
+                    last_ns = sent_ns
+                    time.sleep(0.002)
+            self.assertLess(last_ns, end_ns, "a member was answered after the lease")
+        self.assertFalse(self.bench.can_connect(V4["host"], source=V4["peer"]))
+        rig.tell("cont")
+        rig.expect("report", state=CLOSED)
+
+    def test_a_restart_within_a_switchover_goes_on_with_it(self):
+        rig = self.switching(900)
+        member = self.bench.connect(V4["host"], source=V4["peer"])
+        rig.tell("kill")
+        rig.expect("ended")
+        report = rig.spawn()
+        self.assertEqual((report["state"], report["epoch"], report["vip_held"]), (CLIENTS, 7, 0))
+        self.assertTrue(ping(member))
+        rig.order("clients 7 900")
+        self.assert_members_only()
+        self.bench.nft("flush ruleset")
+        until(lambda: not self.bench.can_connect(V4["host"], source=CLIENT[4]), 1, "repaired")
+        self.assert_members_only()
+        self.assertTrue(ping(member))
+
+    def test_a_switchover_of_another_epoch_is_refused(self):
+        rig = self.serving()
+        rig.order("clients 6 900", REFUSED)
+        rig.order("clients 8 0", REFUSED)
+        rig.order("clients 7 5000", REFUSED)
+        self.assertTrue(self.bench.can_connect(V4["vip"], source=CLIENT[4]))
+        rig.tell("off")
+        rig.order("drop 8")
+        rig.order("clients 8 900", REFUSED)
+        self.assertTrue(self.bench.can_connect(V4["host"], source=CLIENT[4]))
 
     # What others do
 

@@ -1,0 +1,67 @@
+/*
+ * What REWIND and CLONE have in common: asking the source, finding out which WAL only this node
+ * has, and saving it with a report before anything is overwritten. docs/rejoin.md has the whole.
+ */
+#ifndef MHA_ENGINE_PG_REJOIN_H
+#define MHA_ENGINE_PG_REJOIN_H
+
+#include "engine/pg_control.h"
+#include "engine/pg_tail.h"
+
+/* pg_control, as far as it is looked at. */
+struct pg_control_file {
+	uint64_t system_id;
+	int32_t state;
+	wal_lsn checkpoint;
+	wal_lsn redo;
+	uint32_t timeline; /* of the last checkpoint */
+};
+
+struct rejoin {
+	struct pg_source source;
+	struct pg_control_file control; /* of the directory that is replaced; all 0: unreadable */
+	struct pg_tail tail;
+	struct tail_facts facts;
+	bool saved_before; /* what is here is half a rewind; its WAL was saved before that */
+	bool named;        /* the relations' names were asked for */
+	unsigned part;     /* the part of the tail that pg_waldump reads */
+	bool killed;       /* pg_waldump was ended because it had told enough */
+	uint64_t counted;  /* records when progress was last told */
+	/* What a rehearsal said. */
+	wal_lsn common_checkpoint; /* 0: nothing */
+	uint64_t copy_bytes;
+	uint64_t source_bytes;
+	bool nothing_to_do;
+	char token[40]; /* CLONE: what proves that the directory is the new one */
+};
+
+/* ERR_IO, ERR_NOT_FOUND: there is none that can be read. */
+MUST_CHECK int pg_control_file_read(const char *data_dir, struct pg_control_file *control,
+				    struct err *why);
+
+/* Steps of both plans, in this order. */
+MUST_CHECK int rejoin_prepare(struct pg_job *job, struct err *why);
+MUST_CHECK int rejoin_ask(struct pg_job *job, struct err *why);
+MUST_CHECK int rejoin_hear(struct pg_job *job, struct err *why);
+MUST_CHECK int rejoin_find(struct pg_job *job, struct err *why);
+MUST_CHECK int rejoin_read(struct pg_job *job, struct err *why);
+MUST_CHECK int rejoin_name(struct pg_job *job, struct err *why);
+MUST_CHECK int rejoin_save(struct pg_job *job, struct err *why);
+
+typedef int (*wal_visit)(const char *name, void *arg, struct err *why);
+/*
+ * The segments of `timeline` in the directory `wal` that overlap [begin, end), partial ones too,
+ * in no order; `visit` may be NULL. Returns how many, or a negative code.
+ */
+MUST_CHECK int wal_segments(const char *wal, uint32_t timeline, uint64_t segment_size,
+			    wal_lsn begin, wal_lsn end, wal_visit visit, void *arg,
+			    struct err *why);
+
+/*
+ * Remove saved sets beyond the newest `keep`, and those that `fresh` contains (same fork, longer).
+ * `fresh` is a name in paths->side. Says in the log what was removed.
+ */
+MUST_CHECK int tail_prune(const struct pg_paths *paths, const char *fresh, unsigned keep,
+			  struct err *why);
+
+#endif

@@ -1,0 +1,1 @@
+"""Chaos: random faults over the laboratory, and checkers of what clients saw."""

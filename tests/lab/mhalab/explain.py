@@ -1,0 +1,53 @@
+"""
+What the cluster says about a fault, beside the fault that was done: the first decision on record
+after it must name the cause, and what was wrong with the database where something was.
+"""
+
+import json
+
+from .system import LabError
+
+NODE = ("node_lost", None)
+DOWN = ("database_down", {"postmaster_gone"})
+HUNG = ("database_hung", {"database_frozen", "postmaster_stopped", "no_answer"})
+
+# By scenario; None: whatever is wrong with the database, the cause alone says enough.
+EXPECTED = {
+    "pg-kill": DOWN, "witness-pg-kill": DOWN, "single-pg-kill": DOWN, "pg-freeze": HUNG,
+    "node-crash": NODE, "witness-crash": NODE, "power-off": NODE, "cut": NODE, "cut-in": NODE,
+    "cut-out": NODE, "agent-loss": NODE, "agent-freeze": NODE, "two-in-a-row": NODE,
+    "agent-stop": NODE, "agent-stop-resume-later": NODE, "agent-gone": NODE,
+    "five-two-lost": NODE, "cold-start": ("cold_start", None),
+    "switchover": ("switchover", None), "switchovers": ("switchover", None),
+    "witness-switchover": ("switchover", None), "five-switchover": ("switchover", None),
+    "auto-failover-off": ("operator", None),
+}
+
+
+def newest_epoch(lab):
+    """The epoch on record now."""
+    return max((d["epoch"] for d in _decisions(lab)), default=0)
+
+
+def _decisions(lab):
+    node = lab.vip_holders()[0] if lab.vip_holders() else lab.nodes[0]
+    return json.loads(lab.mhactl(node, "history", "--json"))["decisions"]
+
+
+def trouble(lab, scenario, before):
+    """What the record says wrongly about `scenario`, which began at epoch `before`; "": nothing."""
+    if scenario not in EXPECTED:
+        return ""
+    cause, kinds = EXPECTED[scenario]
+    try:
+        after = [d for d in _decisions(lab) if d["epoch"] > before and not d["hold"]]
+    except (LabError, ValueError, KeyError) as error:
+        return f"no history: {error}"
+    if not after:
+        return "no decision on record"
+    first = min(after, key=lambda d: d["epoch"])
+    if first["cause"] != cause:
+        return f"explained as {first['cause']}, not as {cause}"
+    if kinds is not None and first["fault"] not in kinds:
+        return f"the database's fault is called {first['fault'] or 'nothing'}"
+    return ""

@@ -1,0 +1,338 @@
+"""
+Scenarios of what operators ask, and of the protection modes: planned switches, pauses, switched-off
+failovers, maintenance, degraded records, and layouts of one, two and five data nodes.
+"""
+
+import json
+import re
+import subprocess
+import time
+
+from .probe import query, standby_holds
+from .system import LabError, enter_netns, now_ns, wait_until
+
+HOLD_S = 6      # how long nothing may happen where nothing is to happen
+SWITCHES = 10   # planned switches in a row
+
+
+def ctl(run, node, *words):
+    """(exit code, output) of mhactl against one node's agent."""
+    lab = run.lab
+    done = subprocess.run(
+        [lab.tool("mhactl", "bin_dir"), "--run-dir", node["run_dir"], *words],
+        preexec_fn=lambda: enter_netns(node["ns"]), capture_output=True, text=True,
+        timeout=run.deadline, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def ask(run, node, *words):
+    """The same where anything but success is trouble."""
+    code, text = ctl(run, node, *words)
+    if code != 0:
+        raise LabError(f"mhactl {' '.join(words)} on {node['name']} ended with {code}: {text}")
+    return text
+
+
+def status(run, node):
+    code, text = ctl(run, node, "status", "--json")
+    if code != 0:
+        raise LabError(f"mhactl status on {node['name']}: {text}")
+    return json.loads(text)
+
+
+def history(run, node):
+    return json.loads(ask(run, node, "history", "--json"))
+
+
+def other_data(run, than):
+    return next(node for node in run.lab.data_nodes if node["name"] != than["name"])
+
+
+def witness(run):
+    return next(node for node in run.lab.nodes if node["kind"] == "witness")
+
+
+def wait_status(run, node, what, condition):
+    """Until the node's agent says so."""
+    def check():
+        try:
+            return condition(status(run, node))
+        except (LabError, ValueError):
+            return False
+    wait_until(check, run.deadline, what, 0.1)
+
+
+def stays(run, seconds, what, condition):
+    """It is so and stays so; how long is part of the scenario, not a limit on anybody's speed."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not condition():
+            raise LabError(f"did not stay so: {what}")
+        time.sleep(0.2)
+
+
+def nobody_serves(run):
+    return not any(run.lab.postmaster(node) for node in run.lab.vip_holders())
+
+
+def rebuilds(run, node):
+    """How often this node's data were rewound or cloned, from its agent's own log."""
+    with open(node["log"], encoding="utf-8", errors="replace") as handle:
+        return len(re.findall(r"kind=(?:db_rewind|db_clone)", handle.read()))
+
+
+def wait_standbys(run):
+    """Everybody streams and has all there is."""
+    newest = run.probe.acknowledged()
+    primary = run.lab.primary()
+    for node in run.lab.data_nodes:
+        if node["name"] != primary["name"]:
+            wait_until(lambda: standby_holds(run.lab, node, newest), run.deadline,
+                       f"{node['name']} to catch up")
+
+
+def in_sync(run):
+    wait_status(run, run.lab.primary(), "the record to be in sync", lambda s: not s["degraded"])
+
+
+def switch(run, target):
+    """One planned switch, measured from the call."""
+    old = run.lab.primary()
+    before = rebuilds(run, old)
+    run.faults.append({"kind": "switchover", "node": old["name"], "at_ns": now_ns()})
+    ask(run, old, "switchover", "--to", target["name"], "--wait")
+    run.moved(old)
+    run.writes_go_on()
+    seconds = run.whole()
+    if run.lab.primary()["name"] != target["name"]:
+        raise LabError(f"{target['name']} was to be primary")
+    if rebuilds(run, old) != before:
+        raise LabError(f"{old['name']} was rebuilt after a planned switch")
+    last = history(run, target)["operations"][-1]
+    if last["state"] != "done":
+        raise LabError(f"the operation is not done: {last}")
+    return seconds
+
+
+def switchover(run):
+    """a planned switch to a named standby; the old primary follows without a rewind"""
+    return switch(run, other_data(run, run.lab.primary()))
+
+
+def switchovers(run):
+    """ten planned switches in a row under load"""
+    seconds = 0.0
+    for _ in range(SWITCHES):
+        old = run.lab.primary()
+        wait_status(run, old, "nothing to stand against a switchover", lambda s: ctl(
+            run, old, "switchover", "--dry-run", "--to", other_data(run, old)["name"])[0] == 0)
+        seconds = switch(run, other_data(run, old))
+    return seconds
+
+
+def switchover_refused(run):
+    """a switchover to a node that is off is refused by name, and nothing happens"""
+    primary = run.lab.primary()
+    target = other_data(run, primary)
+    run.fault("node-crash", target)
+    wait_status(run, primary, f"{target['name']} not to be heard", lambda s: any(
+        m["name"] == target["name"] and not m["heard"] for m in s["members"]))
+    for words in (["--dry-run"], []):
+        code, text = ctl(run, primary, "switchover", "--to", target["name"], *words)
+        if code != 3 or target["name"] not in text:
+            raise LabError(f"not refused by name: {code} {text}")
+    code, text = ctl(run, primary, "switchover", "--to", primary["name"])
+    if code != 3:
+        raise LabError(f"a switchover to the primary itself: {code} {text}")
+    run.writes_go_on()
+    if run.lab.primary()["name"] != primary["name"]:
+        raise LabError("the primary moved")
+    run.repair("start", target)
+    return run.whole()
+
+
+def switchover_target_dies(run):
+    """the target's host crashes while the switch is under way: some node serves afterwards"""
+    old = run.lab.primary()
+    target = other_data(run, old)
+    in_sync(run)
+    caller = subprocess.Popen(
+        [run.lab.tool("mhactl", "bin_dir"), "--run-dir", old["run_dir"], "switchover", "--to",
+         target["name"], "--wait"], preexec_fn=lambda: enter_netns(old["ns"]),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: not run.lab.vip_holders() or
+                   run.lab.vip_holders()[0]["name"] != old["name"], run.deadline,
+                   "the switch to begin", 0.001)
+        run.fault("node-crash", target)
+        run.writes_go_on()
+    finally:
+        caller.kill()
+        caller.wait()
+    run.repair("start", target)
+    return run.whole()
+
+
+def mode_changes(run):
+    """the protection mode is changed under load, there and back"""
+    primary = run.lab.primary()
+    began = status(run, primary)["settings"]["mode"]
+    run.faults.append({"kind": "mode", "node": primary["name"], "at_ns": now_ns()})
+    for mode in ("max_performance", "max_availability", "max_performance", "max_protection",
+                 began):
+        ask(run, primary, "mode", mode)
+        wait_status(run, primary, f"the record to follow {mode}", lambda s, mode=mode: (
+            s["settings"]["mode"] == mode and s["sync_need"] == s["settings"]["sync_need"]))
+        run.writes_go_on(100)
+    return run.whole()
+
+
+def pause(run):
+    """paused: a killed database is not started, nobody is promoted; resumed: it goes on"""
+    primary = run.lab.primary()
+    ask(run, primary, "pause")
+    try:
+        run.fault("pg-kill", primary)
+        wait_status(run, primary, "the pause to be held", lambda s: s["hold"] == "paused")
+        stays(run, HOLD_S, "nobody serves in the pause", lambda: nobody_serves(run))
+        why = ask(run, primary, "why")
+        if "pause" not in why:
+            raise LabError(f"mhactl why does not name the pause: {why}")
+    finally:
+        ask(run, primary, "resume")
+    run.writes_go_on()
+    return run.whole()
+
+
+def auto_failover_off(run):
+    """switched off: a lost primary is not replaced until an operator says so"""
+    victim = run.lab.primary()
+    witness_node = other_data(run, victim)
+    ask(run, victim, "auto-failover", "off")
+    try:
+        run.fault("node-crash", victim)
+        wait_status(run, witness_node, "the failover to be held",
+                    lambda s: s["hold"] == "auto_failover_off")
+        stays(run, HOLD_S, "nobody serves", lambda: nobody_serves(run))
+        ask(run, witness_node, "failover", "--to", witness_node["name"], "--yes")
+        run.writes_go_on()
+    finally:
+        run.repair("start", victim)
+        run.writes_go_on()
+        ask(run, run.lab.primary(), "auto-failover", "on")
+    return run.whole()
+
+
+def maintenance(run):
+    """a standby in maintenance may be stopped by hand: it stays down until it is given back"""
+    primary = run.lab.primary()
+    node = other_data(run, primary)
+    ask(run, primary, "maintenance", "on", node["name"])
+    try:
+        run.fault("pg-kill", node)
+        stays(run, HOLD_S, "its database stays down", lambda: run.lab.postmaster(node) is None)
+        run.writes_go_on()
+    finally:
+        ask(run, primary, "maintenance", "off", node["name"])
+    return run.whole()
+
+
+def degrade_restore(run):
+    """2 data nodes + witness: without its standby the primary goes on alone, on record"""
+    primary = run.lab.primary()
+    standby = other_data(run, primary)
+    in_sync(run)
+    run.fault("node-crash", standby)
+    run.writes_go_on()
+    wait_status(run, primary, "the record to be degraded", lambda s: s["degraded"])
+    run.repair("start", standby)
+    seconds = run.whole()
+    in_sync(run)
+    return seconds
+
+
+def arbiter_trap(run):
+    """2 data nodes + witness: the stale standby returns alone and must not be promoted"""
+    primary = run.lab.primary()
+    stale = other_data(run, primary)
+    in_sync(run)
+    run.fault("node-crash", stale)
+    run.writes_go_on()
+    wait_status(run, primary, "the record to be degraded", lambda s: s["degraded"])
+    run.writes_go_on()  # which only the primary has
+    run.fault("node-crash", primary)
+    run.repair("start", stale)
+    wait_status(run, stale, "the stale standby to be held back", lambda s: (
+        s["phase"] == "blocked" and s["hold"] == "answers_missing"
+        and s["waiting_for"] == [primary["name"]]) or s["raft_leader"] == witness(run)["name"])
+    leader = run.lab.node(status(run, stale)["raft_leader"])
+    wait_status(run, leader, "the leader to say whom it waits for", lambda s: (
+        s["phase"] == "blocked" and s["hold"] == "answers_missing"
+        and s["waiting_for"] == [primary["name"]] and s["advice"]))
+    stays(run, HOLD_S, "the stale standby is not promoted", lambda: nobody_serves(run))
+    why = ask(run, stale, "why")
+    if primary["name"] not in why:
+        raise LabError(f"mhactl why does not name {primary['name']}: {why}")
+    run.repair("start", primary)
+    run.writes_go_on()
+    if run.lab.primary()["name"] != primary["name"]:
+        raise LabError(f"{primary['name']} was to be primary again")
+    return run.whole()
+
+
+def single_pg_kill(run):
+    """1 data node: its postmaster is killed and started again on the spot"""
+    node = run.lab.data_nodes[0]
+    if status(run, node)["ha"] != "none":
+        raise LabError("a single node claims to be highly available")
+    run.fault("pg-kill", node)
+    run.writes_go_on()
+    return run.whole()
+
+
+def single_crash(run):
+    """1 data node: its host crashes and is started again"""
+    node = run.lab.data_nodes[0]
+    run.fault("node-crash", node)
+    run.repair("start", node)
+    run.writes_go_on()
+    return run.whole()
+
+
+def pair_crash(run):
+    """2 data nodes and nobody else: the survivor is no majority and promotes nobody"""
+    victim = run.lab.primary()
+    survivor = other_data(run, victim)
+    in_sync(run)
+    run.fault("node-crash", victim)
+    stays(run, HOLD_S, "the survivor is not promoted", lambda: nobody_serves(run))
+    if query(run.lab, survivor["addr"], "SELECT pg_is_in_recovery()",
+             run.lab.plan["client_ns"])[0][0] is not True:
+        raise LabError(f"{survivor['name']} is no standby that may be read")
+    run.repair("start", victim)
+    run.writes_go_on()
+    return run.whole()
+
+
+def five_two_lost(run):
+    """5 data nodes, k = 2: the primary and a standby are lost in the same moment"""
+    victim = run.lab.primary()
+    second = other_data(run, victim)
+    at = run.lab.power_off([victim, second])
+    run.faults.append({"kind": "node-crash", "node": f"{victim['name']}+{second['name']}",
+                       "at_ns": at})
+    run.writes_go_on()
+    for node in (victim, second):
+        run.repair("start", node)
+    return run.whole()
+
+
+THREE = {"switchover": switchover, "switchovers": switchovers,
+         "switchover-refused": switchover_refused,
+         "switchover-target-dies": switchover_target_dies, "mode-changes": mode_changes,
+         "pause": pause, "auto-failover-off": auto_failover_off, "maintenance": maintenance}
+WITNESS = {"witness-switchover": switchover, "degrade-restore": degrade_restore,
+           "arbiter-trap": arbiter_trap}
+SINGLE = {"single-pg-kill": single_pg_kill, "single-crash": single_crash}
+PAIR = {"pair-crash": pair_crash}
+FIVE = {"five-two-lost": five_two_lost, "five-switchover": switchover}

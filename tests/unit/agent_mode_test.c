@@ -1,0 +1,212 @@
+/* Protection modes: what commits wait for, what is on record, and who may be elected. */
+#include "agent_script.h"
+#include "core/syncset.h"
+
+static struct world *with_mode(unsigned data, unsigned witnesses, uint8_t mode)
+{
+	struct world *world = built(data, witnesses);
+
+	for (node_id id = 1; id <= world->count; id++)
+		world->hosts[id].agent.config.settings.mode = mode;
+	world->settings.mode = mode;
+	world_until(world, "a first primary", 5000, serves);
+	cr_assert_eq(world_writer(world), A);
+	world->clients = true;
+	world_run(world, 15000);
+	return world;
+}
+
+static bool degraded(const struct world *world)
+{
+	const struct cluster *cluster = world_cluster(world);
+
+	return cluster->record.need == 0 && world->hosts[cluster->primary].db.rule.need == 0 &&
+	       serves(world);
+}
+
+static bool acknowledged_more(struct world *world, unsigned ms)
+{
+	wal_lsn before = world->acknowledged;
+
+	world_run(world, ms);
+	return world->acknowledged > before;
+}
+
+Test(agent_mode, protection_lets_commits_wait_and_never_weakens_the_record)
+{
+	struct world *world = with_mode(2, 1, MODE_MAX_PROTECTION);
+
+	cr_expect_eq(world_cluster(world)->record.need, 1);
+	world_kill_host(world, B);
+	world_run(world, 5000);
+	cr_expect_not(acknowledged_more(world, 5000));
+	cr_expect_eq(world_cluster(world)->record.need, 1);
+	world_start_agent(world, B);
+	world_run(world, 5000);
+	cr_expect(acknowledged_more(world, 1000));
+}
+
+Test(agent_mode, availability_degrades_on_record_and_restores)
+{
+	struct world *world = with_mode(2, 1, MODE_MAX_AVAILABILITY);
+
+	cr_expect_eq(world_cluster(world)->record.need, 1);
+	world_kill_host(world, B);
+	world_until(world, "degraded", 10000, degraded);
+	cr_expect(acknowledged_more(world, 1000));
+	world_start_agent(world, B);
+	world_until(world, "restored", 20000, all_stream);
+	cr_expect_eq(world_cluster(world)->record.need, 1);
+	cr_expect(acknowledged_more(world, 1000));
+}
+
+/*
+ * The arbiter trap: the standby is lost, the primary degrades and commits alone, the primary dies,
+ * the stale standby returns and has a majority with the witness. It must not be promoted.
+ */
+Test(agent_mode, arbiter_trap)
+{
+	struct world *world = with_mode(2, 1, MODE_MAX_AVAILABILITY);
+	const struct agent *leader;
+	const struct decision *held;
+
+	world_kill_host(world, B);
+	world_until(world, "degraded", 10000, degraded);
+	cr_assert(acknowledged_more(world, 1000));
+	world_kill_host(world, A);
+	world_run(world, 100);
+	world_start_agent(world, B);
+	world_until(world, "blocked", 20000, blocked);
+	world_run(world, 20000);
+	cr_expect(nobody_serves(world));
+	leader = &world->hosts[world->leader].agent;
+	cr_expect_eq(leader->hold, HOLD_ANSWERS);
+	cr_expect_eq(leader->verdict.missing, node_bit(A));
+	held = &leader->cluster.decisions[leader->cluster.decision_count - 1];
+	cr_expect_eq(held->hold, HOLD_ANSWERS);
+	cr_expect_eq(held->missing, node_bit(A));
+	world_start_agent(world, A);
+	world_until(world, "the old primary is primary again", 20000, a_serves);
+}
+
+Test(agent_mode, a_fresh_primary_without_standbys_serves_in_availability_only)
+{
+	struct world *world = with_mode(2, 1, MODE_MAX_AVAILABILITY);
+
+	world_kill_host(world, A);
+	world_until(world, "B serves alone", 20000, b_serves);
+	cr_expect(acknowledged_more(world, 1000));
+	cr_expect_eq(world_cluster(world)->record.need, 0);
+
+	world = with_mode(2, 1, MODE_MAX_PROTECTION);
+	world_kill_host(world, A);
+	world_until(world, "B serves", 20000, b_serves);
+	cr_expect_not(acknowledged_more(world, 5000));
+}
+
+Test(agent_mode, a_standby_that_confirms_nothing_is_not_waited_for)
+{
+	struct world *world = with_mode(2, 1, MODE_MAX_AVAILABILITY);
+
+	world->hosts[B].db.deaf = true;
+	world_until(world, "degraded", 10000, degraded);
+	cr_expect(acknowledged_more(world, 1000));
+	world->hosts[B].db.deaf = false;
+	world_until(world, "restored", 20000, all_stream);
+}
+
+Test(agent_mode, a_lost_standby_leaves_the_record_when_enough_others_stay)
+{
+	struct world *world = with_mode(3, 2, MODE_MAX_PROTECTION);
+
+	world_kill_host(world, C);
+	world_run(world, 5000);
+	cr_expect_eq(world_cluster(world)->record.members, node_bit(B));
+	cr_expect_eq(world_cluster(world)->record.need, 1);
+	/* So that B alone, with both witnesses, is enough. */
+	world_kill_host(world, A);
+	world_until(world, "B serves", 20000, b_serves);
+}
+
+Test(agent_mode, performance_waits_for_nobody_and_reports_what_is_at_risk)
+{
+	struct world *world = with_mode(3, 0, MODE_MAX_PERFORMANCE);
+	const struct decision *decision;
+
+	cr_expect_eq(world_cluster(world)->record.need, 0);
+	world->hosts[B].db.deaf = true;
+	world->hosts[C].db.deaf = true;
+	cr_expect(acknowledged_more(world, 1000));
+	world->acknowledged = 0; /* what is lost within the bound was never promised */
+	world_kill_host(world, A);
+	world->clients = false;
+	world_until(world, "B serves", 20000, b_serves);
+	decision = &world_cluster(world)->decisions[world_cluster(world)->decision_count - 1];
+	cr_expect_gt(decision->at_risk, 0);
+	cr_expect_gt(decision->at_risk_ms, 900);
+}
+
+Test(agent_mode, performance_does_not_lose_more_than_the_bound)
+{
+	struct world *world = with_mode(3, 0, MODE_MAX_PERFORMANCE);
+
+	world->hosts[B].db.deaf = true;
+	world->hosts[C].db.deaf = true;
+	world_run(world, 12000);
+	world_kill_host(world, A);
+	world_until(world, "held for the lag", 20000, blocked);
+	cr_expect_eq(world->hosts[world->leader].agent.hold, HOLD_LAG);
+	world_run(world, 5000);
+	cr_expect(nobody_serves(world));
+}
+
+Test(agent_mode, the_mode_changes_at_run_time_by_the_covers_rule)
+{
+	struct world *world = with_mode(3, 0, MODE_MAX_PROTECTION);
+	static const uint8_t modes[] = {MODE_MAX_PERFORMANCE, MODE_MAX_AVAILABILITY,
+					MODE_MAX_PERFORMANCE, MODE_MAX_PROTECTION};
+
+	for (unsigned i = 0; i < sizeof(modes); i++) {
+		world_call(world, (struct call){.kind = CALL_MODE,
+						.mode = modes[i],
+						.quorum_sync = QUORUM_SYNC_KEEP});
+		for (unsigned tick = 0; tick < 500; tick++) {
+			const struct cluster *cluster = world_cluster(world);
+
+			world_tick(world);
+			cr_assert(sync_covers(world->hosts[A].db.rule, cluster->record),
+				  "the record is stronger than the truth");
+		}
+		cr_expect_eq(world_cluster(world)->settings.mode, modes[i]);
+		cr_expect_eq(world_cluster(world)->record.need,
+			     modes[i] == MODE_MAX_PERFORMANCE ? 0 : 1);
+		cr_expect(acknowledged_more(world, 500));
+	}
+}
+
+Test(agent_mode, a_pinned_mode_is_never_changed)
+{
+	struct world *world = with_mode(3, 0, MODE_MAX_PROTECTION);
+
+	world_call(world, (struct call){.kind = CALL_MODE,
+					.mode = MODE_MAX_PROTECTION,
+					.quorum_sync = QUORUM_SYNC_KEEP,
+					.pin = true});
+	world_run(world, 300);
+	cr_expect(world_cluster(world)->settings.pinned);
+	world_call(world, (struct call){.kind = CALL_MODE,
+					.mode = MODE_MAX_PERFORMANCE,
+					.quorum_sync = QUORUM_SYNC_KEEP});
+	cr_expect_eq(world->result.code, CALL_REFUSED);
+	cr_expect_eq(world->result.blockers[0].kind, BLOCK_PINNED);
+}
+
+Test(agent_mode, a_single_node_comes_back_by_itself)
+{
+	struct world *world = with_mode(1, 0, MODE_MAX_AVAILABILITY);
+
+	cr_expect(acknowledged_more(world, 100));
+	world_kill_db(world, A);
+	world_until(world, "it serves again", 3000, serves);
+	cr_expect(acknowledged_more(world, 100));
+}

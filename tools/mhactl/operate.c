@@ -1,0 +1,248 @@
+/* The verbs that change something: each builds one request and shows how it ended. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mhactl/command.h"
+#include "mhactl/print.h"
+#include "view/format.h"
+#include "view/json.h"
+
+/* protobuf-c's requests have char * without const and are only read. */
+static char *borrow(const char *text)
+{
+	union {
+		const char *from;
+		char *to;
+	} either = {.from = text != NULL ? text : ""};
+
+	return either.to;
+}
+
+static int reply_status(const Mha__Client__CallReply *reply)
+{
+	if (strcmp(reply->code, "accepted") == 0 || strcmp(reply->code, "possible") == 0)
+		return EXIT_DONE;
+	return strcmp(reply->code, "refused") == 0 ? EXIT_REFUSED : EXIT_UNCERTAIN;
+}
+
+static int send_call(const struct command_line *line, struct fetched *fetched,
+		     Mha__Client__Request *request, const char *verb)
+{
+	struct err why = {0};
+	int rc = fetch_call(&line->from, request, fetched, &why);
+
+	if (rc < 0)
+		return command_lost(rc, &why);
+	if (!line->json)
+		print_call_reply(fetched->call, verb, line->colours,
+				 reply_status(fetched->call) == EXIT_DONE ? stdout : stderr);
+	return reply_status(fetched->call);
+}
+
+static int show_reply(const struct command_line *line, const struct fetched *fetched, int status)
+{
+	char *text;
+
+	if (!line->json || fetched->call == NULL)
+		return status;
+	text = json_print(call_reply_to_json(fetched->call), JSON_INDENT(2));
+	if (text == NULL)
+		return EXIT_ERROR;
+	puts(text);
+	free(text);
+	return status;
+}
+
+/* Most verbs: one request, one reply. */
+static int simple(const struct command_line *line, struct fetched *fetched,
+		  Mha__Client__Request *request, const char *verb)
+{
+	return show_reply(line, fetched, send_call(line, fetched, request, verb));
+}
+
+/* One request, and with --wait the end of what it began. */
+static int begin_and_wait(const struct command_line *line, struct fetched *fetched,
+			  Mha__Client__Request *request, const char *verb)
+{
+	struct wait_for wait = {0};
+	struct err why = {0};
+	int rc, status;
+
+	if (line->wait && (rc = wait_begin(line, fetched, &wait, &why)) < 0)
+		return command_failed(rc, &why);
+	status = send_call(line, fetched, request, verb);
+	if (!line->wait || status != EXIT_DONE || line->dry_run)
+		return show_reply(line, fetched, status);
+	wait.operation = fetched->call->operation;
+	wait.epoch = fetched->call->epoch;
+	return wait_end(line, fetched, &wait);
+}
+
+int run_switchover(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__Switchover call = MHA__CLIENT__SWITCHOVER__INIT;
+
+	call.to = borrow(line->to);
+	call.dry_run = line->dry_run;
+	call.start_ms = line->at_ms;
+	call.end_ms = line->until_ms;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_SWITCHOVER;
+	request.switchover = &call;
+	return begin_and_wait(line, fetched, &request, "switchover");
+}
+
+/* Consent to a loss is typed, or given by --yes. */
+static bool consents(const struct command_line *line, const Mha__Client__CallReply *reply)
+{
+	char typed[64] = "", bytes[FORMAT_SIZE];
+
+	if (reply->loss_known && reply->loss_bytes == 0)
+		return true;
+	if (reply->loss_known)
+		fprintf(stderr, "Acknowledged commits in up to %s of WAL will be lost.\n",
+			format_bytes((int64_t)reply->loss_bytes, bytes));
+	else
+		fputs("Acknowledged commits will be lost, and nobody can say how many.\n", stderr);
+	if (line->yes)
+		return true;
+	if (isatty(STDIN_FILENO) != 1) {
+		fputs("mhactl: failover: nobody is here to consent; add --yes\n", stderr);
+		return false;
+	}
+	fprintf(stderr, "Type the name of the node to be promoted (%s) to go on: ", line->to);
+	if (fgets(typed, sizeof(typed), stdin) == NULL)
+		return false;
+	typed[strcspn(typed, "\n")] = '\0';
+	if (strcmp(typed, line->to) == 0)
+		return true;
+	fputs("mhactl: failover: not confirmed, nothing was changed\n", stderr);
+	return false;
+}
+
+int run_failover(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__Failover call = MHA__CLIENT__FAILOVER__INIT;
+	int status;
+
+	if (line->to == NULL) {
+		fputs("mhactl: failover: --to NODE is wanted\n", stderr);
+		return EXIT_USAGE;
+	}
+	call.to = borrow(line->to);
+	call.accept_loss = line->accept_loss;
+	call.dry_run = true;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_FAILOVER;
+	request.failover = &call;
+	/* What it would cost is known before anything is done. */
+	status = send_call(line, fetched, &request, "failover");
+	if (status != EXIT_DONE || line->dry_run)
+		return show_reply(line, fetched, status);
+	if (!consents(line, fetched->call))
+		return EXIT_REFUSED;
+	call.dry_run = false;
+	fetched_free(fetched);
+	return begin_and_wait(line, fetched, &request, "failover");
+}
+
+int run_cancel(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__Cancel call = MHA__CLIENT__CANCEL__INIT;
+
+	request.call_case = MHA__CLIENT__REQUEST__CALL_CANCEL;
+	request.cancel = &call;
+	return simple(line, fetched, &request, "cancel");
+}
+
+int run_mode(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__SetMode call = MHA__CLIENT__SET_MODE__INIT;
+
+	if (line->argument_count == 0 && line->quorum == NULL && !line->pin) {
+		fputs("mhactl: mode: NAME, --quorum or --pin is wanted; `mhactl status` shows the "
+		      "present mode\n",
+		      stderr);
+		return EXIT_USAGE;
+	}
+	call.mode = borrow(line->argument_count > 0 ? line->arguments[0] : "");
+	call.quorum = borrow(line->quorum);
+	call.pin = line->pin;
+	call.force = line->force;
+	call.dry_run = line->dry_run;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_SET_MODE;
+	request.set_mode = &call;
+	return simple(line, fetched, &request, "mode");
+}
+
+/* "on" or "off"; false, with words, on anything else. */
+static bool parse_switch(const char *verb, const char *text, protobuf_c_boolean *on)
+{
+	*on = strcmp(text, "on") == 0;
+	if (*on || strcmp(text, "off") == 0)
+		return true;
+	fprintf(stderr, "mhactl: %s: '%s' is neither on nor off\n", verb, text);
+	return false;
+}
+
+int run_auto_failover(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__AutoFailover call = MHA__CLIENT__AUTO_FAILOVER__INIT;
+
+	if (!parse_switch("auto-failover", line->arguments[0], &call.on))
+		return EXIT_USAGE;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_AUTO_FAILOVER;
+	request.auto_failover = &call;
+	return simple(line, fetched, &request, "auto-failover");
+}
+
+int run_auto_switch(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__AutoSwitch call = MHA__CLIENT__AUTO_SWITCH__INIT;
+
+	if (!parse_switch("auto-switch", line->arguments[0], &call.on))
+		return EXIT_USAGE;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_AUTO_SWITCH;
+	request.auto_switch = &call;
+	return simple(line, fetched, &request, "auto-switch");
+}
+
+int run_pause(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__Pause call = MHA__CLIENT__PAUSE__INIT;
+
+	call.until_ms = line->until_ms;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_PAUSE;
+	request.pause = &call;
+	return simple(line, fetched, &request, "pause");
+}
+
+int run_resume(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__Resume call = MHA__CLIENT__RESUME__INIT;
+
+	request.call_case = MHA__CLIENT__REQUEST__CALL_RESUME;
+	request.resume = &call;
+	return simple(line, fetched, &request, "resume");
+}
+
+int run_maintenance(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__Maintenance call = MHA__CLIENT__MAINTENANCE__INIT;
+
+	if (!parse_switch("maintenance", line->arguments[0], &call.on))
+		return EXIT_USAGE;
+	call.node = borrow(line->arguments[1]);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_MAINTENANCE;
+	request.maintenance = &call;
+	return simple(line, fetched, &request, "maintenance");
+}

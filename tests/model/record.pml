@@ -661,11 +661,14 @@ inline assign(n, kept)
 }
 
 #if ACCEPT
-/* A person takes the data of the answers that there are, and gives up the rest. */
+/*
+ * A person takes the data of the answers that there are, and gives up the rest; that is counted when
+ * nobody's clients are let in any more.
+ */
 inline accept(n)
 {
 	if
-	:: IN(answered & ~rebuilding & ~RUNNING, n) && accepted < ACCEPT &&
+	:: IN(answered & ~rebuilding & ~RUNNING, n) && accepted < ACCEPT && open == 0 &&
 		timeline_max < TIMELINES ->
 		evaluate();
 		if

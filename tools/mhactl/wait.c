@@ -63,9 +63,9 @@ static int show_operation(const struct command_line *line, const Mha__Client__Op
 	return status;
 }
 
-/* The status decides; -1: it is not over. */
+/* The status decides; -1: it is not over. `show`: print the end. */
 static int look(const struct command_line *line, struct fetched *fetched,
-		const struct wait_for *wait)
+		const struct wait_for *wait, bool show)
 {
 	const Mha__Client__Status *status;
 	struct err why = {0};
@@ -80,16 +80,16 @@ static int look(const struct command_line *line, struct fetched *fetched,
 		if (operation->id != wait->operation)
 			continue;
 		end = state_status(operation->state);
-		if (end >= 0)
+		if (end >= 0 && show)
 			end = show_operation(line, operation, end);
 	}
 	if (wait->operation == 0 && status->leader != NULL && status->leader->known &&
 	    status->leader->epoch >= wait->epoch) {
 		end = EXIT_DONE;
-		if (line->json)
+		if (show && line->json)
 			printf("{\"epoch\": %" PRIu64 ", \"primary\": \"%s\"}\n",
 			       status->leader->epoch, status->leader->name);
-		else
+		else if (show)
 			printf("%s serves as primary, epoch %" PRIu64 "\n", status->leader->name,
 			       status->leader->epoch);
 	}
@@ -117,21 +117,33 @@ static bool take_events(const struct command_line *line, const struct fetched *f
 	return look_now;
 }
 
+/* It is over: what passed until then first, then how it ended. */
+static int finish(const struct command_line *line, struct fetched *fetched, struct wait_for *wait)
+{
+	struct err why = {0};
+	int end;
+
+	if (fetch_events(&line->from, wait->since_index, wait->since_sub, 0, fetched, &why) == 0)
+		(void)take_events(line, fetched, wait);
+	fetched_free(fetched);
+	end = look(line, fetched, wait, true);
+	return end >= 0 ? end : EXIT_UNCERTAIN;
+}
+
 int wait_end(const struct command_line *line, struct fetched *fetched, struct wait_for *wait)
 {
 	const uint64_t deadline = now_ms() + line->wait_ms;
 	struct err why = {0};
-	bool look_now = true;
+	bool look_now = false;
 
 	fetched_free(fetched);
 	for (;;) {
 		uint64_t now = now_ms();
 		uint64_t left = now < deadline ? deadline - now : 0;
-		int end = look_now ? look(line, fetched, wait) : -1;
 		int rc;
 
-		if (end >= 0)
-			return end;
+		if (look_now && look(line, fetched, wait, false) >= 0)
+			return finish(line, fetched, wait);
 		if (left == 0)
 			break;
 		rc = fetch_events(&line->from, wait->since_index, wait->since_sub,

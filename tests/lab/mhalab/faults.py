@@ -3,7 +3,7 @@
 import signal
 
 from . import net, starve
-from .system import LabError, now_ns, signal_all, wait_until
+from .system import LabError, now_ns, run, signal_all, wait_until
 
 KINDS = {
     "pg-kill": "SIGKILL for the postmaster",
@@ -35,6 +35,8 @@ KINDS = {
     "disk-full": "the database's disk is full (labs with disks of their own: lab up --disk)",
     "log-disk-full": "the disk with the agent's log is full",
     "disk-free": "both have room again",
+    "fork-stop": "the postmaster cannot fork any more: no session begins",
+    "fork-go-on": "it can again",
     "disk-stall": "the database's disk takes no writes: its file system is frozen",
     "disk-go-on": "it takes them again",
     "disk-error": "everything on the database's disk fails with EIO, until it is replaced",
@@ -119,6 +121,16 @@ def _link(lab, node, name, argument):
     return at
 
 
+def _fork(lab, node, stop):
+    postmaster, at = lab.postmaster(node), now_ns()
+    if postmaster is not None:
+        run("prlimit", "--pid", str(postmaster.pid), f"--nproc={1 if stop else 'unlimited'}",
+            check=stop)
+    elif stop:
+        raise LabError(f"no database runs on {node['name']}")
+    return at
+
+
 def _disk(lab, node, name):
     at = now_ns()
     others = {"disk-free": lab.empty_disks, "disk-stall": lab.stall_disk,
@@ -165,6 +177,8 @@ def do(lab, kind, node):
     if name in HOST:
         host = lab.host(node)
         return _hit(([host] if host else []) + lab.processes(node), HOST[name], where)
+    if name in ("fork-stop", "fork-go-on"):
+        return _fork(lab, node, name == "fork-stop")
     if name in DISK:
         return _disk(lab, node, name)
     if name in ("cut-to", "loss"):

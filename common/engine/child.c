@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "os/landlock.h"
 
 #define INPUT_MAX 60000 /* fits into a pipe without waiting for a reader */
 
@@ -243,6 +244,14 @@ static int add_attributes(posix_spawnattr_t *attributes)
 	return rc;
 }
 
+static int run(pid_t *pid, const struct child_spec *spec, const posix_spawn_file_actions_t *actions,
+	       const posix_spawnattr_t *attributes, char *const argv[])
+{
+	if (spec->ruleset == NULL)
+		return posix_spawn(pid, argv[0], actions, attributes, argv, ENVIRONMENT);
+	return landlock_spawn(*spec->ruleset, pid, argv[0], actions, attributes, argv, ENVIRONMENT);
+}
+
 static int spawn(pid_t *pid, const struct child_spec *spec, const struct plumbing *pipes,
 		 struct err *why)
 {
@@ -261,8 +270,7 @@ static int spawn(pid_t *pid, const struct child_spec *spec, const struct plumbin
 	memcpy(&argv, &spec->argv, sizeof(argv));
 	if (add_actions(&actions, spec, pipes) != 0 || add_attributes(&attributes) != 0)
 		rc = err_set(why, ERR_NO_MEMORY, "prepare %s: out of memory", spec->argv[0]);
-	else if ((rc = posix_spawn(pid, spec->argv[0], &actions, &attributes, argv, ENVIRONMENT)) !=
-		 0)
+	else if ((rc = run(pid, spec, &actions, &attributes, argv)) != 0)
 		rc = err_set_errno(why, rc == ENOENT ? ERR_NOT_FOUND : ERR_IO, rc, "run %s",
 				   spec->argv[0]);
 	posix_spawnattr_destroy(&attributes);

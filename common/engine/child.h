@@ -26,6 +26,7 @@ struct child_spec {
 	const char *directory;   /* its working directory; NULL: / */
 	const char *input;       /* its standard input; NULL: none. At most 60 kB */
 	const char *log;         /* file for its output, emptied first; NULL: lines are told */
+	const int *ruleset;      /* Landlock ruleset that binds it (os/landlock.h); NULL: none */
 };
 
 /* `events` and `arg` must outlive the child, or child_forget(). */

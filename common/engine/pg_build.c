@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "engine/pg_bound.h"
 #include "engine/pg_control.h"
 #include "engine/pg_files.h"
 #include "engine/pg_parse.h"
@@ -116,7 +117,7 @@ int job_serve(struct pg_job *job, const char *data_dir, struct err *why)
 	int rc;
 
 	snprintf(log, sizeof(log), "%s/%s", control->paths.side, PG_START_LOG);
-	rc = child_start(&job->server, control->loop, &spec, &events, job, why);
+	rc = pg_bound_start(control->conf, &job->server, control->loop, &spec, &events, job, why);
 	return rc < 0 ? rc : job_wait_ready(job, data_dir, why);
 }
 

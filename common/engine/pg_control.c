@@ -240,6 +240,9 @@ static void job_finish(struct pg_job *job, int rc, const struct err *why)
 	if (rc < 0) {
 		snprintf(text, sizeof(text), "%s: %.240s", job->plan->name, why->text);
 		rewind_failed(job);
+		/* Of a copy it may be the source's disk that the text is about. */
+		if (kind == JOB_NONE)
+			pg_disk_said(control->disk, text);
 	}
 	if (rc == 0)
 		missing_forget(control);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,6 +218,14 @@ void pg_disk_said(struct pg_disk *disk, const char *words)
 		}
 	}
 	judge(disk);
+}
+
+void pg_disk_hurry(struct pg_disk *disk)
+{
+	/* Not reaped yet, so the number is its own; one that has not said a word may not be ready.
+	 */
+	if (disk->probe != NULL && disk->was_known)
+		(void)kill(child_pid(disk->probe), SIGUSR1);
 }
 
 /* The probe's life */

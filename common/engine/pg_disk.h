@@ -55,6 +55,9 @@ bool pg_disk_usable(const struct pg_disk *disk);
  */
 void pg_disk_said(struct pg_disk *disk, const char *words);
 
+/* A server ended by itself: the next answer is wanted at once. */
+void pg_disk_hurry(struct pg_disk *disk);
+
 /* The pure part, for one directory. */
 struct pg_disk_state {
 	bool begun;          /* a probe is under way */

@@ -146,6 +146,7 @@ void end_seen(struct engine_control *control)
 
 	control->crashes = now - control->watched_ns < SOON_NS ? control->crashes + 1 : 0;
 	control->crashed_ns = now;
+	pg_disk_hurry(control->disk);
 	if (control->words != NULL)
 		return;
 	words = calloc(1, sizeof(*words));

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "engine/pg_bound.h"
 #include "engine/pg_control.h"
 #include "engine/pg_parse.h"
 #include "os/clock.h"
@@ -108,7 +109,8 @@ int job_run(struct pg_job *job, const char *const *argv, const char *directory, 
 	job->any_end = false;
 	job->patience_ms = 0;
 	job->moved_ns = clock_boot_ns();
-	rc = child_start(&job->child, job->control->loop, &spec, &CHILD_EVENTS, job, why);
+	rc = pg_bound_start(job->control->conf, &job->child, job->control->loop, &spec,
+			    &CHILD_EVENTS, job, why);
 	if (rc < 0)
 		return rc;
 	remember_child(job);

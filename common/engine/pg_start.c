@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "engine/pg_bound.h"
 #include "engine/pg_control.h"
 #include "engine/pg_parse.h"
 #include "os/clock.h"
@@ -116,7 +117,7 @@ static int spawn_server(struct pg_job *job, struct err *why)
 	if (job->was_running)
 		return 0;
 	snprintf(log, sizeof(log), "%s/%s", control->paths.side, PG_START_LOG);
-	if ((rc = child_start(&server, control->loop, &spec, &events, NULL, why)) < 0)
+	if ((rc = pg_bound_start(control->conf, &server, control->loop, &spec, &events, NULL, why)) < 0)
 		return rc;
 	pid = child_pid(server);
 	child_forget(server);

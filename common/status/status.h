@@ -43,11 +43,30 @@ struct status_worker {
 	bool ready;
 };
 
+enum watchdog_state {
+	WATCHDOG_STATE_OFF = 0,     /* not wanted */
+	WATCHDOG_STATE_UNAVAILABLE, /* wanted, but `error` */
+	WATCHDOG_STATE_READY,       /* tested; not armed, because this node holds no lease */
+	WATCHDOG_STATE_ARMED,       /* fed */
+	WATCHDOG_STATE_STARVING,    /* armed and not fed: the host is about to be reset */
+	WATCHDOG_STATE_COUNT
+};
+
+struct status_watchdog {
+	uint8_t state; /* enum watchdog_state */
+	uint32_t timeout_s;
+	uint64_t feeds;
+	uint64_t armings;
+	uint64_t starvations;
+	char error[STATUS_TEXT];
+};
+
 struct status_master {
 	int32_t pid;
 	uint64_t started_ns;
 	char node[NODE_NAME_SIZE];
 	char cluster[NODE_NAME_SIZE];
+	struct status_watchdog watchdog;
 	uint32_t worker_count;
 	struct status_worker workers[STATUS_WORKERS];
 };

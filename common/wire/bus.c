@@ -225,20 +225,19 @@ static bool on_monitor(void *arg, zsock_t *socket)
 }
 
 /*
- * Returns the endpoint of the pair in `endpoint`, 0 on success, ERR_NOT_FOUND when the master made
- * no directory for it.
+ * Returns the endpoint of the pair in `endpoint` and what its folder is, 0 on success,
+ * ERR_NOT_FOUND when the master made no directory for it.
  */
 static int pair_endpoint(const char *run_dir, enum worker_id receiver, enum worker_id sender,
-			 char *endpoint, size_t size, struct err *why)
+			 char *endpoint, size_t size, struct stat *folder, struct err *why)
 {
 	struct sockaddr_un address;
-	struct stat folder;
 	char path[256];
 
 	if (snprintf(path, sizeof(path), "%s/bus/%s/%s", run_dir, worker_id_name(receiver),
 		     worker_id_name(sender)) >= (int)sizeof(path))
 		return err_set(why, ERR_TOO_BIG, "paths.run_dir is too long: %s", run_dir);
-	if (stat(path, &folder) != 0) {
+	if (stat(path, folder) != 0) {
 		if (errno == ENOENT)
 			return err_set(why, ERR_NOT_FOUND, "no folder %s", path);
 		return err_set_errno(why, ERR_IO, errno, "look at %s", path);
@@ -251,8 +250,30 @@ static int pair_endpoint(const char *run_dir, enum worker_id receiver, enum work
 	return 0;
 }
 
-static int bind_in(struct bus_end *end, const char *endpoint, struct err *why)
+/*
+ * The folder's group is the sender's. Once the kernel has let somebody in, it is asked who that is,
+ * too: one that is open to all, as in a test, has no sender to be asked for.
+ */
+static int admit_sender(struct bus_end *end, const struct stat *folder, struct err *why)
 {
+	const gid_t group = folder->st_gid;
+
+	if ((folder->st_mode & S_IRWXO) != 0)
+		return 0;
+	if (zmq_setsockopt(zsock_resolve(end->socket), ZMQ_IPC_FILTER_GID, &group, sizeof(group)) !=
+	    0)
+		return err_set(why, ERR_IO, "admit %s only: %s", worker_id_name(end->other),
+			       zmq_strerror(zmq_errno()));
+	return 0;
+}
+
+static int bind_in(struct bus_end *end, const char *endpoint, const struct stat *folder,
+		   struct err *why)
+{
+	int rc;
+
+	if ((rc = admit_sender(end, folder, why)) < 0)
+		return rc;
 	zsock_set_rcvhwm(end->socket, BUS_QUEUE);
 	zsock_set_linger(end->socket, 0);
 	/* Anything longer than the largest route ends the connection before it takes memory. */
@@ -267,7 +288,7 @@ static int bind_in(struct bus_end *end, const char *endpoint, struct err *why)
 	 * decided by its folder, which belongs to this worker and the sender's group alone.
 	 */
 	mode_t before = umask(0);
-	int rc = zsock_bind(end->socket, "%s", endpoint);
+	rc = zsock_bind(end->socket, "%s", endpoint);
 	int failure = zmq_errno();
 
 	umask(before);
@@ -314,12 +335,13 @@ static int end_open(struct bus *bus, bool inward, enum worker_id other, const ch
 {
 	struct bus_end *end = inward ? &bus->in[other] : &bus->out[other];
 	char endpoint[sizeof(struct sockaddr_un) + 8];
+	struct stat folder;
 	int rc;
 
 	if (end->socket != NULL)
 		return 0;
 	rc = pair_endpoint(run_dir, inward ? bus->self : other, inward ? other : bus->self,
-			   endpoint, sizeof(endpoint), why);
+			   endpoint, sizeof(endpoint), &folder, why);
 	if (rc == ERR_NOT_FOUND)
 		return 0;
 	if (rc < 0)
@@ -329,7 +351,7 @@ static int end_open(struct bus *bus, bool inward, enum worker_id other, const ch
 	end->socket = zsock_new(inward ? ZMQ_PULL : ZMQ_PUSH);
 	if (end->socket == NULL)
 		return err_set(why, ERR_NO_MEMORY, "open %s: no more sockets", endpoint);
-	return inward ? bind_in(end, endpoint, why) : connect_out(end, endpoint, why);
+	return inward ? bind_in(end, endpoint, &folder, why) : connect_out(end, endpoint, why);
 }
 
 int bus_open(struct bus **bus, uv_loop_t *loop, const char *run_dir, enum worker_id self,

@@ -123,6 +123,19 @@ static void agent_families(struct page *page)
 	}
 }
 
+static void watchdog_families(struct page *page, const struct status_watchdog *watchdog)
+{
+	one(page, "mha4rdb_watchdog_state", "gauge",
+	    "State of the watchdog: 0 off, 1 unavailable, 2 ready, 3 armed and fed, 4 starving: this "
+	    "host is about to be reset.",
+	    watchdog->state);
+	one(page, "mha4rdb_watchdog_feeds_total", "counter", "How often the watchdog was fed.",
+	    watchdog->feeds);
+	one(page, "mha4rdb_watchdog_starvations_total", "counter",
+	    "How often the watchdog was left to count because the fence was not proven.",
+	    watchdog->starvations);
+}
+
 static void worker_families(struct page *page)
 {
 	const struct status_master *master = &page->view->from->master;
@@ -130,6 +143,7 @@ static void worker_families(struct page *page)
 
 	if (!page->view->from->has[STATUS_MASTER])
 		return;
+	watchdog_families(page, &master->watchdog);
 	family(page, "mha4rdb_worker_up", "gauge", "1 if the worker runs and is ready.");
 	for (unsigned i = 0; i < master->worker_count && i < STATUS_WORKERS; i++) {
 		label(text, sizeof(text), "worker", master->workers[i].name);

@@ -233,7 +233,8 @@ static int run(struct master *master, struct err *why)
 	master->conf_fd = conf_seal(&master->conf, why);
 	if (master->conf_fd < 0)
 		return master->conf_fd;
-	if ((rc = notify_open(&master->notify, why)) < 0)
+	if ((rc = notify_open(&master->notify, why)) < 0 ||
+	    (rc = feed_open(&master->feed, &master->conf, &master->section.watchdog, why)) < 0)
 		return rc;
 	lift_memory_limit(master);
 	if ((rc = drop_rights(master, why)) < 0)

@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include "conf/conf.h"
+#include "feed.h"
 #include "layout.h"
 #include "os/notify.h"
 #include "os/user.h"
@@ -55,16 +56,19 @@ struct master {
 	int secrets[SECRET_COUNT];
 	int packet_fd; /* -1: none */
 	int conf_fd;   /* the effective configuration, sealed */
+	struct feed feed;
 	struct rlimit locked;
 	struct child children[MASTER_WORKER_COUNT];
 	int signal_fd;
 	uv_poll_t signals;
 	uv_timer_t pulse;
 	uv_timer_t deadline;
+	uv_timer_t feeding;
 	uint64_t pulse_ns;
 	bool ready_told;
 	bool stopping;
 	bool handover; /* how it stops */
+	bool failed;   /* it stops because it must not go on */
 };
 
 /* supervise.c: start everything and run until everything has stopped. */

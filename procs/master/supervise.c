@@ -420,6 +420,21 @@ static void on_pulse(uv_timer_t *timer)
 		tell_ready(master, true);
 }
 
+static void on_feeding(uv_timer_t *timer)
+{
+	struct master *master = timer->data;
+	struct err why;
+	bool changed;
+
+	if (feed_turn(&master->feed, &changed, &why) < 0 && !master->stopping) {
+		log_event(LOG_ERROR, "watchdog.failed", "%s; the agent stops", why.text);
+		master->failed = true;
+		stop_begin(master);
+	}
+	if (changed)
+		master_publish(master);
+}
+
 static void on_signal(uv_poll_t *poll, int status, int events)
 {
 	struct master *master = poll->data;
@@ -466,11 +481,14 @@ static int open_loop(struct master *master, struct err *why)
 	    (rc = uv_poll_start(&master->signals, UV_READABLE, on_signal)) < 0 ||
 	    (rc = uv_timer_init(&master->loop, &master->pulse)) < 0 ||
 	    (rc = uv_timer_start(&master->pulse, on_pulse, PULSE_MS, PULSE_MS)) < 0 ||
-	    (rc = uv_timer_init(&master->loop, &master->deadline)) < 0)
+	    (rc = uv_timer_init(&master->loop, &master->deadline)) < 0 ||
+	    (rc = uv_timer_init(&master->loop, &master->feeding)) < 0 ||
+	    (rc = uv_timer_start(&master->feeding, on_feeding, FEED_MS, FEED_MS)) < 0)
 		return err_set(why, ERR_IO, "event loop: %s", uv_strerror(rc));
 	master->signals.data = master;
 	master->pulse.data = master;
 	master->deadline.data = master;
+	master->feeding.data = master;
 	for (unsigned i = 0; i < MASTER_WORKER_COUNT; i++) {
 		struct child *child = &master->children[i];
 
@@ -495,5 +513,6 @@ int supervise(struct master *master, struct err *why)
 	}
 	master_publish(master);
 	uv_run(&master->loop, UV_RUN_DEFAULT);
-	return 0;
+	feed_close(&master->feed);
+	return master->failed ? err_set(why, ERR_REFUSED, "stopped, because it must not go on") : 0;
 }

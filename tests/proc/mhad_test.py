@@ -743,14 +743,16 @@ def skip(reason):
     sys.exit(77)
 
 
-def main():
+def main(functions):
+    """Run the one of these functions called case_NAME that the command line names."""
     global ARGS
-    cases = {name[5:]: function for name, function in globals().items()
+    cases = {name[5:]: function for name, function in functions.items()
              if name.startswith("case_")}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case", choices=sorted(cases))
     for option in ("--mhad", "--worker", "--sample"):
         parser.add_argument(option, required=True)
+    parser.add_argument("--sandbox", help="test_proc_sandbox")
     ARGS = parser.parse_args()
     if ARGS.case not in WITHOUT_ROOT:
         if os.geteuid() != 0:
@@ -779,4 +781,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(globals())

@@ -7,6 +7,8 @@
  *   ignore-stop    a stop is never finished
  *   slow-stop      a stop takes 300 ms
  *   spin           after READY it never waits for anything again
+ *   forbidden      after READY it tries to execute a program
+ *   lease          only consensus: its section says that it holds a lease for 3 s
  *   detach         once, start a process in a session of its own that outlives everything
  */
 #include <errno.h>
@@ -18,9 +20,11 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "os/clock.h"
 #include "worker/worker.h"
 
 #define SLOW_STOP_MS 300
+#define LEASE_NS     UINT64_C(3000000000)
 
 struct idle {
 	uv_timer_t timer;
@@ -76,6 +80,8 @@ static int count_generation(struct worker *worker, struct idle *idle, struct err
 	rc = status_read(&worker->status, section, why);
 	if (rc == 0 || rc == ERR_NOT_FOUND) {
 		idle->generation = ++section->elections;
+		section->lease_until_ns =
+			strcmp(mode, "lease") == 0 ? clock_boot_ns() + LEASE_NS : 0;
 		status_publish(&worker->status, section);
 		rc = 0;
 	}
@@ -112,6 +118,15 @@ static void on_spin(uv_timer_t *timer)
 		continue;
 }
 
+/* As one does who has found a hole in the program. */
+static void on_forbidden(uv_timer_t *timer)
+{
+	const struct worker *worker = timer->data;
+
+	log_event(LOG_NOTICE, "test.forbidden", "name=%s", worker->name);
+	execl("/bin/true", "true", NULL);
+}
+
 static int idle_start(struct worker *worker, struct err *why)
 {
 	struct idle *idle = calloc(1, sizeof(*idle));
@@ -130,6 +145,8 @@ static int idle_start(struct worker *worker, struct err *why)
 		return err_set(why, ERR_REFUSED, "told to fail");
 	if (strcmp(mode, "detach") == 0)
 		detach();
+	if (strcmp(mode, "forbidden") == 0)
+		CHECK(uv_timer_start(&idle->timer, on_forbidden, 1, 0) == 0);
 	if (strcmp(mode, "spin") == 0)
 		CHECK(uv_timer_start(&idle->timer, on_spin, 1, 0) == 0);
 	return 0;

@@ -181,6 +181,8 @@ void fixture_sections(struct sections *sections, uint64_t now_ns, uint64_t wall_
 	sections->vip.vip_held = true;
 	sections->vip.kernel_fence = true;
 	sections->vip.renewals = 900;
+	status_margin_add(&sections->vip.margins, 700);
+	status_margin_add(&sections->vip.margins, 12000);
 	sections->gateway.updated_ns = now_ns - 500 * MS;
 }
 

@@ -101,6 +101,10 @@ def node_tree(lab, node):
                     for network in (NETWORK, "127.0.0.1/32", "::1/128")],
         }
     for key, value in lab["settings"]:
+        if key.split(".")[0] == "members":  # members.NAME.KEY
+            _, name, field = key.split(".", 2)
+            next(m for m in members if m["name"] == name)[field] = value
+            continue
         if key.split(".")[0] in ("vip", "postgresql") and node["kind"] != "data":
             continue
         set_key(tree, key, value)

@@ -161,9 +161,8 @@ def switchover_target_dies(run):
          target["name"], "--wait"], preexec_fn=lambda: enter_netns(old["ns"]),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: not run.lab.vip_holders() or
-                   run.lab.vip_holders()[0]["name"] != old["name"], run.deadline,
-                   "the switch to begin", 0.001)
+        wait_until(lambda: old["name"] not in [node["name"] for node in run.lab.vip_holders()],
+                   run.deadline, "the switch to begin", 0.001)
         run.fault("node-crash", target)
         run.writes_go_on()
     finally:
@@ -327,12 +326,60 @@ def five_two_lost(run):
     return run.whole()
 
 
+def performance_loss(run):
+    """max_performance: what an unasked failover may lose is on record, and no more is lost"""
+    victim = run.lab.primary()
+    ask(run, victim, "mode", "max_performance")
+    try:
+        wait_status(run, victim, "nobody to be waited for", lambda s: s["sync_need"] == 0)
+        run.fault("node-crash", victim)
+        run.writes_go_on()
+        last = [d for d in history(run, run.lab.primary())["decisions"] if not d["hold"]][-1]
+        if last["at_risk_bytes"] is None or last["at_risk_ms"] == 0:
+            raise LabError(f"the decision does not say what was at risk: {last}")
+        run.lossy = True
+        run.notes.append(f"at risk: {last['at_risk_bytes']} bytes, {last['at_risk_ms']} ms")
+    finally:
+        run.repair("start", victim)
+        run.writes_go_on()
+        ask(run, run.lab.primary(), "mode", "max_protection", "--force")
+    return run.whole()
+
+
+def switch_back(run):
+    """the preferred node is primary again by itself, once, after it has been well for a while"""
+    preferred = run.lab.primary()
+    if preferred["name"] != PREFERRED_NODE:
+        raise LabError(f"{PREFERRED_NODE} was to be the first primary")
+    run.fault("node-crash", preferred)
+    run.writes_go_on()
+    run.moved(preferred)
+    other = run.lab.primary()
+    run.repair("start", preferred)
+    run.whole()
+    run.moved(other)
+    wait_status(run, preferred, "the switch to be done", lambda s: (
+        s["operations"] and s["operations"][-1]["automatic"]
+        and s["operations"][-1]["state"] == "done"))
+    if run.lab.primary()["name"] != preferred["name"]:
+        raise LabError("a third node is primary")
+    seconds = run.whole()
+    stays(run, HOLD_S, "it is not switched again",
+          lambda: run.lab.primary()["name"] == preferred["name"])
+    return seconds
+
+
+PREFERRED_NODE = "n2"
+PREFERRED_SETTINGS = (("members.n2.priority", "200"), ("failover.auto_primary_switch", "on"),
+                      ("failover.switch_back_after", "3s"))
 THREE = {"switchover": switchover, "switchovers": switchovers,
          "switchover-refused": switchover_refused,
          "switchover-target-dies": switchover_target_dies, "mode-changes": mode_changes,
-         "pause": pause, "auto-failover-off": auto_failover_off, "maintenance": maintenance}
+         "pause": pause, "auto-failover-off": auto_failover_off, "maintenance": maintenance,
+         "performance-loss": performance_loss}
 WITNESS = {"witness-switchover": switchover, "degrade-restore": degrade_restore,
            "arbiter-trap": arbiter_trap}
 SINGLE = {"single-pg-kill": single_pg_kill, "single-crash": single_crash}
 PAIR = {"pair-crash": pair_crash}
 FIVE = {"five-two-lost": five_two_lost, "five-switchover": switchover}
+PREFERRED = {"switch-back": switch_back}

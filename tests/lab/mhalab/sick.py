@@ -208,11 +208,27 @@ def disk_eio(run):
     return run.whole()
 
 
+def use_up_wal(run, victim):
+    """A full disk ends the server only when it needs the next segment of WAL."""
+    def ended():
+        session = superuser(victim, "SELECT pg_logical_emit_message(true, 'lab', ''), "
+                                    "pg_switch_wal()")
+        session.wait(30)
+        primary = run.lab.vip_holders()
+        return not primary or primary[0]["name"] != victim["name"]
+    wait_until(ended, run.deadline, "the server to run out of WAL", 0.01)
+
+
 def disk_full_db(run):
-    """the primary's disk is full: named, no start is tried on it, it comes back with the space"""
+    """the primary's disk is full: named; when the server ends of it another node serves, no start
+    is tried on the full disk, and it comes back with the space"""
     victim = run.lab.primary()
     run.fault("disk-full", victim)
     named(run, victim, "disk_full")
+    time.sleep(1)
+    if run.lab.primary()["name"] != victim["name"]:
+        raise LabError("a full disk alone is no reason to move")
+    use_up_wal(run, victim)
     run.moved(victim)
     run.writes_go_on()
     named(run, victim, "disk_full")

@@ -297,13 +297,11 @@ def leave_room(node, megabytes):
 
 
 def change_conf(node, old, new):
-    """In place, so that the next dbctl reads it through the same descriptor."""
-    with open(f"{node.dir}/conf", "r+") as file:
+    with open(f"{node.dir}/conf") as file:
         text = file.read()
-        assert old in text
-        file.seek(0)
+    assert old in text
+    with open(f"{node.dir}/conf", "w") as file:
         file.write(text.replace(old, new))
-        file.truncate()
     restart_dbctl(node, False)
 
 

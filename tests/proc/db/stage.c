@@ -49,6 +49,7 @@ struct actor {
 static struct stage {
 	const char *bin_dir;
 	const char *run_dir;
+	const char *conf_path; /* read anew for each start */
 	int conf;
 	int secret;
 	struct actor dbctl, dbmon;
@@ -62,6 +63,26 @@ static void die(const char *what)
 {
 	fprintf(stderr, "stage: %s: %s\n", what, strerror(errno));
 	exit(1);
+}
+
+static int sealed_file(const char *path)
+{
+	static char text[65536];
+	FILE *file = fopen(path, "re");
+	struct err why;
+	size_t size;
+	int fd;
+
+	if (file == NULL)
+		die(path);
+	size = fread(text, 1, sizeof(text), file);
+	fclose(file);
+	fd = memfd_sealed("conf", text, size, &why);
+	if (fd < 0) {
+		fprintf(stderr, "stage: %s\n", why.text);
+		exit(1);
+	}
+	return fd;
 }
 
 /* Descriptors of the worker, as worker/worker.h wants them. */
@@ -275,6 +296,8 @@ static void command(char *line)
 		watch.interval_ms = (uint32_t)strtoul(rest, NULL, 10);
 		(void)(bus_send(stage.bus, ROUTE_WATCH, &watch.base, &why) < 0);
 	} else if (strcmp(verb, "start") == 0) {
+		close(stage.conf);
+		stage.conf = sealed_file(stage.conf_path);
 		start_actor(actor);
 	} else if (strcmp(verb, "stop") == 0) {
 		end_actor(actor, true);
@@ -356,26 +379,6 @@ static int status_file(const char *name)
 	return fd;
 }
 
-static int sealed_file(const char *path)
-{
-	static char text[65536];
-	FILE *file = fopen(path, "re");
-	struct err why;
-	size_t size;
-	int fd;
-
-	if (file == NULL)
-		die(path);
-	size = fread(text, 1, sizeof(text), file);
-	fclose(file);
-	fd = memfd_sealed("conf", text, size, &why);
-	if (fd < 0) {
-		fprintf(stderr, "stage: %s\n", why.text);
-		exit(1);
-	}
-	return fd;
-}
-
 int main(int argc, char **argv)
 {
 	struct err why;
@@ -390,6 +393,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	stage.bin_dir = argv[1];
 	stage.run_dir = argv[2];
+	stage.conf_path = argv[3];
 	stage.conf = sealed_file(argv[3]);
 	stage.secret = memfd_sealed("secret", argv[4], strlen(argv[4]), &why);
 	stage.dbctl = (struct actor){.name = "dbctl", .user = argv[5]};

@@ -342,6 +342,10 @@ class Http(Case):
             elif not line.startswith("# HELP "):
                 match = sample.match(line)
                 self.assertTrue(match, line)
+                # A histogram's samples carry what they are in their names.
+                name = re.sub(r"_(bucket|sum|count)$", "", match.group(1))
+                if families.get(name) == "histogram":
+                    continue
                 self.assertIn(match.group(1), families)
                 if match.group(1).endswith("_total"):
                     self.assertEqual(families[match.group(1)], "counter")
@@ -351,6 +355,14 @@ class Http(Case):
                      "mha4rdb_messages_dropped_total", "mha4rdb_raft_applied_index"):
             self.assertIn(name, families)
         self.assertRegex(text, r'mha4rdb_member_lag_bytes\{.*member="n3"\} 256\n')
+        margins = [int(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+                   if line.startswith("mha4rdb_fence_margin_seconds_bucket{")]
+        self.assertEqual(margins, sorted(margins), "buckets are cumulated")
+        self.assertRegex(text, r'mha4rdb_fence_margin_seconds_bucket\{.*,le="\+Inf"\} '
+                         + str(margins[-1]) + r"\n")
+        self.assertRegex(text, r"mha4rdb_fence_margin_seconds_count\{[^}]*\} "
+                         + str(margins[-1]) + r"\n")
+        self.assertGreater(margins[-1], 0)
 
     def test_metrics_are_documented(self):
         self.live()

@@ -143,7 +143,7 @@ def part_sim(suite):
     began = time.monotonic()
     for first in range(1, SEEDS + 1, step):
         last = first + step - 1
-        failed += suite.run(program, "--seeds", f"{first}..{last}") != 0
+        failed += suite.run(program, "--seeds", f"{first}..{last}", "--jobs", JOBS) != 0
         suite.say(f"sim: seeds up to {last} done")
     suite.count(20 - failed, failed, f"sim: 20 batches of {step} seeds")
     hours = SEEDS * 60 / 3600
@@ -166,6 +166,11 @@ def counted(suite, what, *command):
     if process.returncode != 0 and failed == 0:
         failed = 1
     suite.count(passed, failed, what)
+
+
+def part_model(suite):
+    """the protocol's models, exhaustively within small bounds, and bugs planted into them"""
+    counted(suite, "model", "tests/model/run", "--size", "small")
 
 
 def part_lab(suite):
@@ -198,7 +203,7 @@ def part_chaos(suite):
 
 PARTS = {"build": part_build, "style": part_style, "unit": part_unit, "proc": part_proc,
          "fuzz": part_fuzz, "planted": part_planted, "sim": part_sim, "lab": part_lab,
-         "scenarios": part_scenarios, "chaos": part_chaos}
+         "scenarios": part_scenarios, "chaos": part_chaos, "model": part_model}
 
 
 def main():

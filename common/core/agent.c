@@ -212,11 +212,15 @@ static void order_done(struct agent *agent, const struct order *order)
 		break;
 	case ORDER_DB_START:
 	case ORDER_DB_CONFIGURE:
+		if (!order->keep_rule || !agent->configured.known) {
+			agent->configured.rule = order->rule;
+			agent->configured.rule_kept = order->keep_rule;
+		}
 		agent->configured.known = true;
+		agent->configured.done_ns = agent->now_ns;
 		agent->configured.epoch = order->epoch;
 		agent->configured.promise = order->promise;
 		agent->configured.upstream = order->upstream;
-		agent->configured.rule = order->rule;
 		agent->configured.reserved = order->reserve_until;
 		break;
 	case ORDER_DB_INITDB:
@@ -440,6 +444,7 @@ static void track(struct agent *agent)
 		patience = UINT64_C(60000000000);
 	since(&agent->lease_lost_ns,
 	      self->db == DB_PRIMARY && agent_is_primary(agent) && !agent_has_lease(agent), now);
+	since(&agent->hung_ns, self->db == DB_HUNG, now);
 	since(&agent->stalled_ns,
 	      self->db == DB_STANDBY && !self->receiving && !agent_is_primary(agent) &&
 		      agent->configured.known && agent->configured.upstream != NODE_NONE &&

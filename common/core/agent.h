@@ -183,6 +183,8 @@ struct configured {
 	uint64_t promise;
 	node_id upstream;
 	struct sync_rule rule;
+	bool rule_kept;    /* the file's own was kept: `rule` is a belief, dbmon reads it back */
+	uint64_t done_ns;  /* when it was written */
 	uint32_t reserved; /* timeline numbers up to this one are taken */
 };
 
@@ -218,6 +220,7 @@ struct agent {
 	uint64_t facts_sent_ns;
 	struct facts facts_sent;
 	uint64_t lease_lost_ns; /* since when a primary here has had no lease; 0: it has one */
+	uint64_t hung_ns;       /* since when the database here has not answered; 0: it does */
 	uint64_t stalled_ns;    /* since when it should stream and does not; 0: it does */
 	uint64_t starting_ns;   /* since when it starts, though it could stream; 0: it does not */
 	struct survey_request asked; /* survey being answered; epoch 0: none */

@@ -113,6 +113,29 @@ static unsigned answerers(const struct agent *agent, struct sync_rule record)
 	return count;
 }
 
+bool agent_replaceable(const struct agent *agent)
+{
+	const struct cluster *cluster = &agent->cluster;
+	bool free = cluster->settings.mode == MODE_MAX_PERFORMANCE;
+
+	if (cluster->record.need == 0
+		    ? !free
+		    : answerers(agent, cluster->record) < sync_answers_needed(cluster->record))
+		return false;
+	for (unsigned i = 0; i < cluster->node_total; i++) {
+		const struct node *node = &cluster->nodes[i];
+		const struct facts *facts = agent_facts(agent, node->id, agent->config.election_ns);
+		struct blocker list[BLOCKERS_MAX];
+		struct findings found = {.list = list};
+
+		find_target(agent, node->id, &found);
+		if (found.count == 0 && node->id != agent->config.self && facts != NULL &&
+		    facts->db == DB_STANDBY && !facts->excluded && !facts->needs_rebuild)
+			return true;
+	}
+	return false;
+}
+
 unsigned agent_switch_blockers(const struct agent *agent, node_id node,
 			       struct blocker list[BLOCKERS_MAX])
 {

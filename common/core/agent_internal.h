@@ -63,6 +63,8 @@ void agent_calls(struct agent *agent, struct effects *effects);
 /* What stands against a switchover to `node` now; returns how many were written to `list`. */
 unsigned agent_switch_blockers(const struct agent *agent, node_id node,
 			       struct blocker list[BLOCKERS_MAX]);
+/* Somebody else could become primary now, if this one were lost. */
+bool agent_replaceable(const struct agent *agent);
 /* The best target of a switchover without a name; NODE_NONE: nobody can be it. */
 node_id agent_switch_target(const struct agent *agent);
 /* Bytes that a promotion of `node` may lose, as far as positions were heard. */

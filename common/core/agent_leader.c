@@ -217,10 +217,34 @@ static bool db_hung(const struct agent *agent)
 	return agent->self.db == DB_HUNG;
 }
 
+/* Stopped as such, not merely slow. */
+static bool hangs_for_certain(uint8_t fault)
+{
+	return fault == FAULT_POSTMASTER_STOPPED || fault == FAULT_FROZEN ||
+	       fault == FAULT_DISK_ERROR || fault == FAULT_DISK_FULL;
+}
+
+/*
+ * A database that is slow to answer is worth more than none at all: where nobody could take over
+ * it is given time before it is ended, for it may be the one that others are being rebuilt from.
+ */
+static bool hung_for_good(const struct agent *agent)
+{
+	return db_hung(agent) &&
+	       (hangs_for_certain(agent->self.fault) || agent_replaceable(agent) ||
+		agent->now_ns - agent->hung_ns > HUNG_PATIENCE_NS);
+}
+
 static bool db_not_primary(const struct agent *agent)
 {
 	return (agent->self.db != DB_PRIMARY && agent->self.db != DB_UNKNOWN) ||
 	       agent_strayed(agent);
+}
+
+/* Not merely slow. */
+static bool db_gone(const struct agent *agent)
+{
+	return db_not_primary(agent) && !db_hung(agent);
 }
 
 static bool db_lost(const struct agent *agent)
@@ -549,16 +573,17 @@ static const struct leader_rule {
 	{PHASE_STEADY,    pause_over,          propose_resume, PHASE_STEADY,    "steady/pause_over",         "the pause ends by itself"},
 	{PHASE_STEADY,    lost_in_pause,       note_lost,      PHASE_PAUSED,    "steady/paused",             "the primary's database stopped in a pause: nothing is done about it until resumed"},
 	{PHASE_STEADY,    leaving_stopped,     survey_leaving, PHASE_SURVEY,    "steady/leaving",            "this agent stops and hands over"},
-	{PHASE_STEADY,    db_hung,             survey_hung,    PHASE_SURVEY,    "steady/hung",               "the primary's database does not answer"},
-	{PHASE_STEADY,    db_not_primary,      survey_down,    PHASE_SURVEY,    "steady/down",               "the primary's database stopped"},
+	{PHASE_STEADY,    hung_for_good,             survey_hung,    PHASE_SURVEY,    "steady/hung",               "the primary's database does not answer"},
+	{PHASE_STEADY,    db_gone,      survey_down,    PHASE_SURVEY,    "steady/down",               "the primary's database stopped"},
 	{PHASE_STEADY,    outdone,             survey_outbid,  PHASE_SURVEY,    "steady/outdone",            "a node has promised itself to a later epoch"},
+	{PHASE_STEADY,    db_hung,             nothing,        PHASE_STEADY,    "steady/hanging",            "the database does not answer, and nobody could take over: it is given time"},
 	{PHASE_STEADY,    switch_due,          switch_begin,   PHASE_STEADY,    "steady/scheduled",          "a scheduled switchover is due"},
 	{PHASE_STEADY,    switch_under_way,    nothing,        PHASE_SWITCH,    "steady/switch",             "a switchover is on record"},
 	{PHASE_STEADY,    better_node_due,     switch_back,    PHASE_STEADY,    "steady/better",             "a node of higher priority has been well for long enough"},
 	{PHASE_STEADY,    always,              agent_tend,     PHASE_STEADY,    "steady/tend",               "the primary serves; standbys and the record are looked after"},
 
-	{PHASE_SWITCH,    db_hung,             survey_hung,    PHASE_SURVEY,    "switch/hung",               "the primary's database does not answer"},
-	{PHASE_SWITCH,    db_not_primary,      survey_down,    PHASE_SURVEY,    "switch/down",               "the primary's database stopped"},
+	{PHASE_SWITCH,    hung_for_good,             survey_hung,    PHASE_SURVEY,    "switch/hung",               "the primary's database does not answer"},
+	{PHASE_SWITCH,    db_gone,      survey_down,    PHASE_SURVEY,    "switch/down",               "the primary's database stopped"},
 	{PHASE_SWITCH,    outdone,             survey_outbid,  PHASE_SURVEY,    "switch/outdone",            "a node has promised itself to a later epoch"},
 	{PHASE_SWITCH,    switch_over,         nothing,        PHASE_STEADY,    "switch/over",               "the switchover was ended: the primary goes on"},
 	{PHASE_SWITCH,    switch_hindered,     switch_abort,   PHASE_SWITCH,    "switch/hindered",           "something stands against the switchover: it is given up"},

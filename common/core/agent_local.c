@@ -315,7 +315,7 @@ static uint8_t plan_primary(const struct agent *agent, struct order *order)
 	/* Written before the promotion; given again only if nobody knows that it was. */
 	if (!agent->cluster.opened && !survey_pending(agent) &&
 	    !sync_rule_equal(agent->self.rule, agent->cluster.record) &&
-	    !(agent->configured.known &&
+	    !(agent->configured.known && !agent->configured.rule_kept &&
 	      sync_rule_equal(agent->configured.rule, agent->cluster.record))) {
 		order->rule = agent->cluster.record;
 		order->keep_rule = false;

@@ -118,6 +118,10 @@ static bool rule_certain(struct agent *agent, struct effects *effects)
 		.keep_rule = true,
 	};
 
+	if (!ordered && configured->known && configured->rule_kept)
+		/* Whatever it is, it is what was found in force after the order was done. */
+		return agent->self.rule_since != 0 &&
+		       agent->self_ns >= configured->done_ns + agent->config.heartbeat_ns;
 	if (!ordered && configured->known && sync_rule_equal(configured->rule, agent->self.rule))
 		return true;
 	if (ordered) {
@@ -192,7 +196,7 @@ void agent_tend(struct agent *agent, struct effects *effects)
 	node_id rebuilt = rebuilt_node(agent);
 	node_id rebuild = rebuild_node(agent);
 
-	if (agent->proposing || !agent_has_lease(agent))
+	if (agent->proposing || !agent_has_lease(agent) || agent->self.db != DB_PRIMARY)
 		return;
 	if (may_settle(agent)) {
 		(void)agent_propose(agent, effects, entry_of(agent, ENTRY_SETTLE));

@@ -16,6 +16,8 @@
  */
 #define TIMELINE_STEP 4
 #define EFFECTS_MAX   32 /* effects of one step */
+/* How long a database that does not answer is kept when nobody could take over. */
+#define HUNG_PATIENCE_NS UINT64_C(30000000000)
 /* A standby so many bytes behind is not waited for yet, nor switched over to: one WAL segment. */
 #define JOIN_LAG_MAX (UINT64_C(16) << 20)
 

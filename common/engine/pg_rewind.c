@@ -76,6 +76,7 @@ static int rewind_write(struct pg_job *job, struct err *why)
 	int rc;
 
 	neutral.upstream = NODE_NONE;
+	neutral.keep_rule = true;
 	if ((rc = strip_auto_conf(control->paths.data, why)) < 0 ||
 	    (rc = file_remove(control->paths.data, "postmaster.pid", why)) < 0)
 		return rc;
@@ -164,6 +165,9 @@ static bool on_rehearsal(struct pg_job *job, const char *line)
 		   &copy, &total) == 2) {
 		rejoin->copy_bytes = copy << 20;
 		rejoin->source_bytes = total << 20;
+		/* A rehearsal copies all the same, and throws it away: it has told enough. */
+		job->any_end = true;
+		child_kill(job->child);
 	}
 	if (strstr(line, "no rewind required") != NULL)
 		rejoin->nothing_to_do = true;

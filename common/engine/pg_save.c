@@ -223,24 +223,49 @@ static int remove_set(const struct pg_paths *paths, const char *name, const char
 	return rc;
 }
 
+/* Cut REPORT_ONLY off; true when it was there. */
+static bool cut_suffix(char name[SET_NAME_SIZE])
+{
+	char *suffix = strstr(name, REPORT_ONLY);
+
+	if (suffix != NULL)
+		*suffix = '\0';
+	return suffix != NULL;
+}
+
+/* `fresh` has all that the set `name` has: the same fork and no earlier end, and WAL if that has.
+ */
+static bool contains(const char *fresh, const char *name)
+{
+	char ours[SET_NAME_SIZE], theirs[SET_NAME_SIZE];
+	wal_lsn our_end, their_end;
+	bool without_wal;
+
+	snprintf(ours, sizeof(ours), "%.127s", fresh);
+	snprintf(theirs, sizeof(theirs), "%.127s", name);
+	without_wal = cut_suffix(ours);
+	if (!cut_suffix(theirs) && without_wal)
+		return false;
+	return same_fork(ours, ours, &our_end) && same_fork(ours, theirs, &their_end) &&
+	       their_end <= our_end;
+}
+
 int tail_prune(const struct pg_paths *paths, const char *fresh, unsigned keep, struct err *why)
 {
 	struct dirent **names;
 	const int count = scandir(paths->side, &names, is_set, newest_first);
 	unsigned kept = 0;
-	wal_lsn fresh_end = 0, end;
 	int rc = 0;
 
 	if (count < 0)
 		return err_set_errno(why, ERR_IO, errno, "read %s", paths->side);
-	(void)same_fork(fresh, fresh, &fresh_end);
 	for (int i = 0; i < count && rc == 0; i++) {
 		const char *name = names[i]->d_name;
 
 		/* The clock may have been set back: the fresh one stays, whatever its date. */
 		if (strcmp(name, fresh) == 0)
 			kept++;
-		else if (same_fork(fresh, name, &end) && end <= fresh_end)
+		else if (contains(fresh, name))
 			rc = remove_set(paths, name, "the newest set has all of it", why);
 		else if (kept + (strcmp(name, fresh) < 0 ? 0 : 1) >= keep)
 			rc = remove_set(paths, name, "rejoin.diverged_keep is reached", why);
@@ -264,15 +289,11 @@ static bool saved_before(const struct pg_paths *paths, const struct rejoin *rejo
 	set_name(rejoin, fresh);
 	for (int i = 0; i < count && !found; i++) {
 		char other[SET_NAME_SIZE];
-		char *suffix;
 		wal_lsn end;
 
 		snprintf(other, sizeof(other), "%.127s", names[i]->d_name);
-		suffix = strstr(other, REPORT_ONLY);
-		if ((suffix == NULL) != with_wal)
+		if (cut_suffix(other) == with_wal)
 			continue;
-		if (suffix != NULL)
-			*suffix = '\0';
 		found = same_fork(fresh, other, &end) && end == fresh_end;
 		if (found)
 			snprintf(name, SET_NAME_SIZE, "%.127s", names[i]->d_name);

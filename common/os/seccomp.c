@@ -70,7 +70,16 @@ static int add(int before, scmp_filter_ctx filter, uint32_t action, int call, un
 	return before < 0 ? before : seccomp_rule_add_array(filter, action, call, count, arguments);
 }
 
-#define COMPARISONS(...) ((const struct scmp_arg_cmp[]){__VA_ARGS__})
+#define COMPARISON(argument, comparison, a, b)                                                     \
+	{                                                                                          \
+		.arg = (argument), .op = (comparison), .datum_a = (scmp_datum_t)(a),               \
+		.datum_b = (b)                                                                     \
+	}
+#define IS(argument, value)           COMPARISON(argument, SCMP_CMP_EQ, value, 0)
+#define IS_NOT(argument, value)       COMPARISON(argument, SCMP_CMP_NE, value, 0)
+#define ABOVE(argument, value)        COMPARISON(argument, SCMP_CMP_GT, value, 0)
+#define MASKED(argument, mask, value) COMPARISON(argument, SCMP_CMP_MASKED_EQ, mask, value)
+#define COMPARISONS(...)              ((const struct scmp_arg_cmp[]){__VA_ARGS__})
 #define RULE(before, filter, action, name, ...)                                                    \
 	add(before, filter, action, SCMP_SYS(name), (unsigned)COUNT_OF(COMPARISONS(__VA_ARGS__)),  \
 	    COMPARISONS(__VA_ARGS__))
@@ -215,10 +224,9 @@ static int add_families(scmp_filter_ctx filter, uint32_t action)
 		for (size_t i = 0; i < COUNT_OF(FAMILIES); i++)
 			used |= FAMILIES[i] == family;
 		if (!used)
-			rc = RULE(rc, filter, action, socket,
-				  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family));
+			rc = RULE(rc, filter, action, socket, IS(0, family));
 	}
-	return RULE(rc, filter, action, socket, SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
+	return RULE(rc, filter, action, socket, ABOVE(0, AF_NETLINK));
 }
 
 int seccomp_guard(bool log_only, struct err *why)

@@ -126,7 +126,8 @@ static void agent_families(struct page *page)
 static void watchdog_families(struct page *page, const struct status_watchdog *watchdog)
 {
 	one(page, "mha4rdb_watchdog_state", "gauge",
-	    "State of the watchdog: 0 off, 1 unavailable, 2 ready, 3 armed and fed, 4 starving: this "
+	    "State of the watchdog: 0 off, 1 unavailable, 2 ready, 3 armed and fed, 4 starving: "
+	    "this "
 	    "host is about to be reset.",
 	    watchdog->state);
 	one(page, "mha4rdb_watchdog_feeds_total", "counter", "How often the watchdog was fed.",

@@ -500,6 +500,26 @@ void fault_mend(const struct event *event)
 	}
 }
 
+/* What the message asks for: of several databases all but one are moved away. */
+static void move_away(void)
+{
+	bool kept = false;
+
+	for (unsigned id = 1; id <= world.total; id++) {
+		struct host *host = &world.hosts[id];
+
+		if (world.truth.epoch != 0 || host->pg.state == PG_ABSENT)
+			continue;
+		if (kept) {
+			trace("n%u data are moved away", id);
+			pg_kill(host, false);
+			pg_cut(&host->pg, 0);
+			host->pg.state = PG_ABSENT;
+		}
+		kept = true;
+	}
+}
+
 void faults_heal(void)
 {
 	trace("everything is healed");
@@ -521,6 +541,7 @@ void faults_heal(void)
 		host_boot(host);
 		processes_up(host);
 	}
+	move_away();
 	event_add(world.now + SEC, (struct event){.what = AT_OPERATOR});
 	event_add(world.now + 2 * SEC, (struct event){.what = AT_VERDICT});
 }

@@ -102,7 +102,8 @@ static void check_assign(const struct cluster *before, const struct entry *entry
 	if (node_in(before->settings.maintenance, node->id) && node->id != before->primary)
 		fail("n%u is assigned epoch %lu in maintenance", node->id,
 		     (unsigned long)entry->epoch);
-	if (node->priority == 0)
+	/* A database that was found is where it is. */
+	if (node->priority == 0 && before->epoch != 0)
 		fail("n%u is assigned epoch %lu with priority 0", node->id,
 		     (unsigned long)entry->epoch);
 	if (before->epoch == 0)

@@ -439,6 +439,17 @@ static void members_set_up(void)
 	}
 }
 
+/* A database that was there before the cluster is adopted; of several nobody can know which. */
+static void databases_found(void)
+{
+	unsigned count = random_permille(960) ? 0 : 1 + random_permille(300);
+
+	if (world.options.story != STORY_NONE)
+		return;
+	for (; count > 0; count--)
+		pg_found(&world.hosts[random_between(1, world.options.data)]);
+}
+
 static void world_reset(const struct options *options)
 {
 	struct event *heap = world.heap;
@@ -545,6 +556,7 @@ void world_run(const struct options *options)
 {
 	world_reset(options);
 	members_set_up();
+	databases_found();
 	for (unsigned id = 1; id <= world.total; id++)
 		event_add(random_below(200) * MS,
 			  (struct event){.what = AT_HOST_UP, .host = (uint8_t)id});

@@ -210,3 +210,30 @@ Test(agent_mode, a_single_node_comes_back_by_itself)
 	world_until(world, "it serves again", 3000, serves);
 	cr_expect(acknowledged_more(world, 100));
 }
+
+static bool surveyed(const struct world *world)
+{
+	return surveying(world) || blocked(world);
+}
+
+Test(agent_mode, a_slow_database_is_kept_when_nobody_could_take_over)
+{
+	struct world *world = with_mode(2, 1, MODE_MAX_AVAILABILITY);
+
+	world_kill_host(world, B);
+	world_until(world, "degraded", 10000, degraded);
+	world->hosts[A].db.state = DB_HUNG;
+	world_run(world, 10000);
+	cr_expect_eq(world->hosts[A].done[ORDER_DB_KILL], 0);
+	world->hosts[A].db.state = DB_PRIMARY;
+	world_until(world, "it serves again", 2000, a_serves);
+	cr_expect_eq(world_cluster(world)->epoch, 1);
+
+	/* Not for ever; and at once when it is certain that it was stopped. */
+	world->hosts[A].db.state = DB_HUNG;
+	world_until(world, "it is ended", 40000, surveyed);
+	world_until(world, "it serves again", 20000, a_serves);
+	world->hosts[A].db.state = DB_HUNG;
+	world->hosts[A].db.fault = FAULT_FROZEN;
+	world_until(world, "it is ended", 500, surveyed);
+}

@@ -436,6 +436,14 @@ static void switch_cases(bool taken[RULES_MAX])
 	world_run(world, 8000);
 	add_taken(taken, world); /* switch/hindered, switch/over */
 
+	world = started(2, 1);
+	world_kill_host(world, B);
+	world_run(world, 2000);
+	world->hosts[A].db.state = DB_HUNG;
+	world->hosts[A].failing = UINT64_C(1) << ORDER_DB_KILL;
+	world_run(world, 500);
+	add_taken(taken, world); /* steady/hanging */
+
 	world = halting();
 	ask_behind(world, C);
 	world_run(world, 50);

@@ -166,6 +166,7 @@ Test(engine_saved, the_newest_stays_and_what_it_contains_goes)
 	} sets[] = {
 		{"diverged-20260104T000000Z-e8-t3-0_100-0_200", false}, /* the same, shorter */
 		{"diverged-20260104T000000Z-e8-t3-0_100-0_400", true},  /* longer: another tail */
+		{"diverged-20260104T000000Z-e8-t3-0_100-0_200-report", false},
 		{"diverged-20260103T000000Z-e7-t2-0_90-0_95", true},
 		{"diverged-20260102T000000Z", false}, /* the fourth of three */
 		{"diverged-20260101T000000Z-e3-t2-0_50-0_60", false},
@@ -183,6 +184,23 @@ Test(engine_saved, the_newest_stays_and_what_it_contains_goes)
 	cr_expect(has_set(&paths, fresh));
 	for (size_t i = 0; i < COUNT_OF(sets); i++)
 		cr_expect_eq(has_set(&paths, sets[i].name), sets[i].stays, "%s", sets[i].name);
+	cr_assert_eq(tree_remove(base, NULL), 0);
+}
+
+Test(engine_saved, a_report_alone_never_takes_the_place_of_wal)
+{
+	static const char fresh[] = "diverged-20260105T000000Z-e9-t3-0_100-0_300-report";
+	struct pg_paths paths;
+	char base[64];
+
+	make_world(&paths, base, false);
+	make_set(&paths, fresh);
+	make_set(&paths, "diverged-20260101T000000Z-e3-t3-0_100-0_200");
+	make_set(&paths, "diverged-20260102T000000Z-e4-t3-0_100-0_200-report");
+	cr_assert_eq(tail_prune(&paths, fresh, 9, NULL), 0);
+	cr_expect(has_set(&paths, fresh));
+	cr_expect(has_set(&paths, "diverged-20260101T000000Z-e3-t3-0_100-0_200"));
+	cr_expect(!has_set(&paths, "diverged-20260102T000000Z-e4-t3-0_100-0_200-report"));
 	cr_assert_eq(tree_remove(base, NULL), 0);
 }
 

@@ -156,13 +156,17 @@ Test(requests, operations_become_calls)
 	char n2[] = "n2", performance[] = "max_performance", two[] = "2", majority[] = "majority",
 	     nothing[] = "";
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
-	Mha__Client__Switchover switchover = MHA__CLIENT__SWITCHOVER__INIT;
-	Mha__Client__Failover failover = MHA__CLIENT__FAILOVER__INIT;
-	Mha__Client__SetMode mode = MHA__CLIENT__SET_MODE__INIT;
-	Mha__Client__Maintenance maintenance = MHA__CLIENT__MAINTENANCE__INIT;
+	Mha__Client__Switchover switchover;
+	Mha__Client__Failover failover;
+	Mha__Client__SetMode mode;
+	Mha__Client__Maintenance maintenance;
 	Mha__Client__Pause pause = MHA__CLIENT__PAUSE__INIT;
 	struct request out;
 
+	mha__client__maintenance__init(&maintenance);
+	mha__client__set_mode__init(&mode);
+	mha__client__failover__init(&failover);
+	mha__client__switchover__init(&switchover);
 	switchover.to = n2;
 	switchover.start_ms = 5;
 	switchover.end_ms = 6;
@@ -215,11 +219,12 @@ Test(requests, an_unknown_member_is_a_refusal_like_any_other)
 {
 	struct world *world = world_new();
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
-	Mha__Client__Switchover switchover = MHA__CLIENT__SWITCHOVER__INIT;
+	Mha__Client__Switchover switchover;
 	Mha__Client__Reply *reply;
 	struct request out;
 	char n9[] = "n9";
 
+	mha__client__switchover__init(&switchover);
 	switchover.to = n9;
 	request.call_case = MHA__CLIENT__REQUEST__CALL_SWITCHOVER;
 	request.switchover = &switchover;
@@ -242,10 +247,11 @@ Test(requests, who_is_not_trusted_changes_nothing)
 	struct world *world = world_new();
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
 	Mha__Client__Resume resume = MHA__CLIENT__RESUME__INIT;
-	Mha__Client__Maintenance unknown = MHA__CLIENT__MAINTENANCE__INIT;
+	Mha__Client__Maintenance unknown;
 	Mha__Client__Reply *reply;
 	bool refused;
 
+	mha__client__maintenance__init(&unknown);
 	request.version = 1;
 	request.call_case = MHA__CLIENT__REQUEST__CALL_RESUME;
 	request.resume = &resume;
@@ -271,10 +277,11 @@ Test(requests, senseless_modes_are_refused)
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
-		Mha__Client__SetMode mode = MHA__CLIENT__SET_MODE__INIT;
+		Mha__Client__SetMode mode;
 		char name[32], quorum[32];
 		struct request out;
 
+		mha__client__set_mode__init(&mode);
 		snprintf(name, sizeof(name), "%s", cases[i].mode);
 		snprintf(quorum, sizeof(quorum), "%s", cases[i].quorum);
 		mode.mode = name;

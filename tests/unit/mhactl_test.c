@@ -370,11 +370,12 @@ Test(mhactl, progress_is_one_line_an_event)
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		Mha__Client__Event event = MHA__CLIENT__EVENT__INIT;
+		Mha__Client__Event event;
 		char name[64], json[128], *text = NULL;
 		size_t size;
 		FILE *to = open_memstream(&text, &size);
 
+		mha__client__event__init(&event);
 		snprintf(name, sizeof(name), "%s", cases[i].name);
 		snprintf(json, sizeof(json), "%s", cases[i].json);
 		event.name = name;

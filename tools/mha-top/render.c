@@ -50,6 +50,8 @@ static void render_title(const struct view *view, struct lines *lines)
 	lines_put(lines, LINE_TITLE, "%s", view->node[0] ? view->node : "?");
 	if (self != NULL)
 		lines_put(lines, LINE_PLAIN, " (%s)", view_role(self));
+	if (view->mode[0] != '\0')
+		lines_put(lines, LINE_PLAIN, "  %s", view->mode);
 	snprintf(text, sizeof(text), "%.19s UTC", format_time(view->from->wall_ms, when));
 	lines_put_right(lines, LINE_DIM, lines->width, text);
 }
@@ -143,6 +145,32 @@ static void render_record(const struct view *view, struct lines *lines)
 			  view_name(view, view->raft_leader));
 }
 
+/* What operators decided or have to decide; nothing where all is as usual. */
+static void render_operators(const struct view *view, struct lines *lines)
+{
+	const struct operation *operation = view->operation;
+	bool paused = view->settings != NULL && view->settings->paused;
+	bool manual = view->settings != NULL && !view->settings->auto_failover;
+
+	if (!paused && !manual && !view->degraded && operation == NULL && view->hold == HOLD_NONE)
+		return;
+	if (!lines_new(lines))
+		return;
+	if (paused)
+		lines_put(lines, LINE_WARN, "paused  ");
+	if (manual)
+		lines_put(lines, LINE_WARN, "auto_failover off  ");
+	if (view->degraded)
+		lines_put(lines, LINE_BAD, "degraded: %u of %u standbys  ",
+			  view->from->consensus.cluster.record.need, view_sync_need(view));
+	if (operation != NULL)
+		lines_put(lines, LINE_WARN, "%s %s>%s %s  ", operation_kind_name(operation->kind),
+			  view_name(view, operation->from), view_name(view, operation->to),
+			  operation_state_name(operation->state));
+	if (view->hold != HOLD_NONE)
+		lines_put(lines, LINE_BAD, "held: %.120s", view->hold_text);
+}
+
 /* The column that the rows are sorted by is marked. */
 static const char *column(const struct top_model *model, const char *name, enum top_sort sort,
 			  char text[FORMAT_SIZE])
@@ -207,7 +235,11 @@ static void put_state(const struct top_model *model, const struct view *view,
 	char text[FORMAT_SIZE];
 
 	lines_to(lines, AT_STATE);
-	lines_put(lines, state_style(member), "%s", member->state);
+	if (member->fault != FAULT_NONE)
+		lines_put(lines, LINE_BAD, "%.15s", db_fault_name(member->fault));
+	else
+		lines_put(lines, state_style(member), "%s",
+			  member->maintenance ? "maintenance" : member->state);
 	if (!member->fresh || member->job == JOB_NONE)
 		return;
 	if (member->job_total > 0)
@@ -374,6 +406,10 @@ static void render_failover(const struct top_model *model, const struct view *vi
 		  assign_cause_name(decision->cause < CAUSE_COUNT ? decision->cause : CAUSE_NONE),
 		  view_name(view, decision->from), view_name(view, decision->to));
 	lines_to(lines, 30);
+	if (decision->hold != HOLD_NONE) {
+		lines_put(lines, LINE_BAD, "held: %s", hold_reason_name(decision->hold));
+		return;
+	}
 	if (decision->open_us == 0)
 		lines_put(lines, LINE_WARN, "%.0f + %.0f ms, not open  ", detect, survey);
 	else
@@ -410,6 +446,11 @@ static void decision_note(const struct view *view, const struct decision *decisi
 			  struct top_note *out)
 {
 	out->wall_ms = decision->at_ms;
+	if (decision->hold != HOLD_NONE) {
+		snprintf(out->text, sizeof(out->text), "nobody promoted: %s",
+			 hold_reason_name(decision->hold));
+		return;
+	}
 	snprintf(out->text, sizeof(out->text), "epoch %" PRIu64 ": %s assigned, because %s%s%s",
 		 decision->epoch, view_name(view, decision->to),
 		 assign_cause_name(decision->cause < CAUSE_COUNT ? decision->cause : CAUSE_NONE),
@@ -479,6 +520,7 @@ void top_render(const struct top_model *model, const struct view *view, struct l
 	render_phase(view, lines);
 	render_lease(model, view, lines);
 	render_record(view, lines);
+	render_operators(view, lines);
 	if (roomy)
 		lines_add(lines, LINE_PLAIN, "");
 	render_members(model, view, lines);

@@ -83,8 +83,9 @@ static int begin_and_wait(const struct command_line *line, struct fetched *fetch
 int run_switchover(const struct command_line *line, struct fetched *fetched)
 {
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
-	Mha__Client__Switchover call = MHA__CLIENT__SWITCHOVER__INIT;
+	Mha__Client__Switchover call;
 
+	mha__client__switchover__init(&call);
 	call.to = borrow(line->to);
 	call.dry_run = line->dry_run;
 	call.start_ms = line->at_ms;
@@ -125,9 +126,10 @@ static bool consents(const struct command_line *line, const Mha__Client__CallRep
 int run_failover(const struct command_line *line, struct fetched *fetched)
 {
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
-	Mha__Client__Failover call = MHA__CLIENT__FAILOVER__INIT;
+	Mha__Client__Failover call;
 	int status;
 
+	mha__client__failover__init(&call);
 	if (line->to == NULL) {
 		fputs("mhactl: failover: --to NODE is wanted\n", stderr);
 		return EXIT_USAGE;
@@ -161,8 +163,9 @@ int run_cancel(const struct command_line *line, struct fetched *fetched)
 int run_mode(const struct command_line *line, struct fetched *fetched)
 {
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
-	Mha__Client__SetMode call = MHA__CLIENT__SET_MODE__INIT;
+	Mha__Client__SetMode call;
 
+	mha__client__set_mode__init(&call);
 	if (line->argument_count == 0 && line->quorum == NULL && !line->pin) {
 		fputs("mhactl: mode: NAME, --quorum or --pin is wanted; `mhactl status` shows the "
 		      "present mode\n",
@@ -237,8 +240,9 @@ int run_resume(const struct command_line *line, struct fetched *fetched)
 int run_maintenance(const struct command_line *line, struct fetched *fetched)
 {
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
-	Mha__Client__Maintenance call = MHA__CLIENT__MAINTENANCE__INIT;
+	Mha__Client__Maintenance call;
 
+	mha__client__maintenance__init(&call);
 	if (!parse_switch("maintenance", line->arguments[0], &call.on))
 		return EXIT_USAGE;
 	call.node = borrow(line->arguments[1]);

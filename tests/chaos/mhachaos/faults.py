@@ -43,6 +43,7 @@ class World:
         self.hard = set()     # nodes that something was done to that stops them
         self.calls = []       # operators' calls: threads
         self.outcomes = {}    # verb -> {outcome: count}
+        self.owed = []        # calls that nobody has accepted yet
         self.notes = []       # what the calls of this episode answered
         self.absent = set()
         self.can_delay = net.can_delay(lab.plan["switch"])
@@ -116,15 +117,23 @@ class World:
         thread.start()
         self.calls.append(thread)
 
+    def accepted(self, verb, *words):
+        """Ask one node after the other: true when one accepts."""
+        return any(self.call(verb, node, *words) == DONE for node in self.lab.nodes
+                   if self.lab.master(node))
+
+    def take_back(self, verb, *words):
+        """Ask now; if nobody accepts (there may be no leader), again when all is healed."""
+        if not self.accepted(verb, *words):
+            self.owed.append((verb, *words))
+
     def insist(self, verb, *words, seconds=120):
-        """Ask one node after the other until one accepts."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for node in self.lab.nodes:
-                if self.lab.master(node) and self.call(verb, node, *words) == DONE:
-                    return
+        while not self.accepted(verb, *words):
+            if time.monotonic() > deadline:
+                raise LabError(f"mhactl {verb} {' '.join(words)} was accepted by nobody for "
+                               f"{seconds} s after everything was healed")
             time.sleep(0.2)
-        raise LabError(f"mhactl {verb} {' '.join(words)} was accepted by nobody for {seconds} s")
 
     # -- healing ----------------------------------------------------------------------------
 
@@ -144,6 +153,8 @@ class World:
                 lab_faults.do(self.lab, "start", node)
         for thread in self.calls:
             thread.join(CALL_DEADLINE + 10)
+        while self.owed:
+            self.insist(*self.owed.pop(0))
 
 
 # Each `do` takes (world, node, act), does the fault and returns what undoes it, or None. They run
@@ -301,19 +312,19 @@ def _mode(world, node, act):
         raise Skip("the other modes are no fault for this one")
     other = "max_availability" if world.mode == "max_protection" else "max_protection"
     world.call_later("mode", world.other(node, act), other, "--force")
-    return lambda: world.insist("mode", world.mode, "--force")
+    world.owed.append(("mode", world.mode, "--force"))  # when all calls have their answers
 
 
 def _pause(world, node, act):
     if world.call("pause", node) == REFUSED:
         return None
-    return lambda: world.insist("resume")
+    return lambda: world.take_back("resume")
 
 
 def _maintenance(world, node, act):
     if world.call("maintenance", world.other(node, act), "on", node["name"]) == REFUSED:
         return None
-    return lambda: world.insist("maintenance", "off", node["name"])
+    return lambda: world.take_back("maintenance", "off", node["name"])
 
 
 # A hard fault stops a node or a part of it that the next fault would need.

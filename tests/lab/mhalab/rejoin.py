@@ -39,6 +39,7 @@ def hand_promote(run):
     victim = run.lab.resolve("standby")
     named = len(said(victim, "promoted_by_hand"))
     before = set(saved(victim))
+    judged = len(said(victim, r"rejoin\.(clean|diverged)"))
     promote_by_hand(run, victim)
     wait_until(lambda: len(said(victim, "promoted_by_hand")) > named, run.deadline,
                "the promotion by hand to be named")
@@ -51,7 +52,7 @@ def hand_promote(run):
         with open(path, encoding="ascii") as handle:
             found = re.search(r"Transactions: (\d+) committed", handle.read())
         run.notes.append(f"saved: {found[1] if found else '?'} commits that the cluster has not")
-    if not fresh and not said(victim, "rejoin.clean"):
+    if len(said(victim, r"rejoin\.(clean|diverged)")) == judged:
         raise LabError("nothing is said of what the promoted node wrote")
     return seconds
 

@@ -631,8 +631,8 @@ def rule_story(n1, n2, n3):
             lambda f: (f["members"], f["need"]) == (members, need) and f["rule_since"] > 0,
             since=since)
         say(f"  {need} of {members:#x}: in force after {ms(begun, event['t']):.1f} ms")
-    # An order without a rule leaves a primary's rule as it is: '' would release all waiters.
-    n2.order("configure", epoch=3, promise=3)
+    # An order that keeps the rule leaves it as it is: '' would release all waiters.
+    n2.order("configure", epoch=3, promise=3, keep=1)
     assert n2.sql("SHOW synchronous_standby_names") == "ANY 1 (mha_n1, mha_n3)"
     stop.set()
     thread.join()

@@ -5,7 +5,7 @@
  *   stage BIN_DIR RUN_DIR CONF_FILE SECRET DBCTL_USER DBMON_USER
  *
  * Commands on standard input, one per line:
- *   order KIND id=N epoch=N promise=N upstream=N members=N need=N reserve=N lease_ms=N
+ *   order KIND id=N epoch=N promise=N upstream=N members=N need=N keep=0|1 reserve=N lease_ms=N
  *   watch FOR_MS EVERY_MS
  *   start WORKER | stop WORKER | kill WORKER         WORKER: dbctl, dbmon
  * Answers on standard output, one JSON object per line, each with "t" (CLOCK_BOOTTIME, ns).
@@ -242,6 +242,8 @@ static void take_field(struct order *order, const char *key, uint64_t value)
 		order->rule.members = (node_set)value;
 	else if (strcmp(key, "need") == 0)
 		order->rule.need = (uint8_t)value;
+	else if (strcmp(key, "keep") == 0)
+		order->keep_rule = value != 0;
 	else if (strcmp(key, "reserve") == 0)
 		order->reserve_until = (uint32_t)value;
 	else if (strcmp(key, "lease_ms") == 0)

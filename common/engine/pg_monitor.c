@@ -28,6 +28,7 @@
 #define FLUSH_PATIENCE 3
 /* A server in recovery may be slow to refuse connections; killing it would begin it all again. */
 #define STARTING_PATIENCE 5
+#define SLOW_PATIENCE     3
 /* A backend of ours that somebody ended is no sign of a server that does not answer. */
 #define LOOK_FAILURES_MAX 3
 
@@ -479,6 +480,15 @@ static void knock(struct engine_monitor *monitor)
 		       conf_self(monitor->conf)->postgres_port, on_knocked, monitor);
 }
 
+/* So many new connections in a row must have had no answer. */
+static unsigned patience(const struct pg_signs *signs)
+{
+	if (signs->starting)
+		return STARTING_PATIENCE;
+	/* Where an open one is answered, the server works; a starved postmaster is only slow. */
+	return signs->old_answers ? SLOW_PATIENCE : 1;
+}
+
 static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[], unsigned count,
 		     const char *text)
 {
@@ -494,12 +504,10 @@ static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[]
 	if (answer == PG_TIMEOUT) {
 		monitor->view.probe_failures++;
 		monitor->fresh_timeouts++;
-		signs->new_hung =
-			signs->process &&
-			monitor->fresh_timeouts >= (signs->starting ? STARTING_PATIENCE : 1U);
 		/* Not one that was answered just before everything stopped. */
 		signs->old_answers = monitor->look_ok_begun_ns >
 				     begun + monitor->conf->monitor_timeout_ms * NS_PER_MS / 2;
+		signs->new_hung = signs->process && monitor->fresh_timeouts >= patience(signs);
 		signs_refresh(monitor);
 		pg_knock_end(&monitor->knock);
 		knock(monitor);

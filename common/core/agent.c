@@ -460,6 +460,12 @@ static void track(struct agent *agent)
 		agent->rebuild_clone = true;
 	}
 	judge_lineage(agent);
+	/* It would wait for ever; the fault goes away with the server, what follows from it does
+	 * not. */
+	if (self->fault == FAULT_WAL_MISSING && agent->stalled_ns != 0) {
+		agent->rebuild_wanted = true;
+		agent->rebuild_clone = true;
+	}
 	if ((agent->stalled_ns != 0 && now - agent->stalled_ns > patience) ||
 	    (agent->starting_ns != 0 && now - agent->starting_ns > 10 * patience)) {
 		agent->rebuild_wanted = true;

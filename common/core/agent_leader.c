@@ -150,6 +150,12 @@ static bool outdone(const struct agent *agent)
 	return false;
 }
 
+/* A leader that was stopped for long hears of later promises before it hears that it is none. */
+static bool outbid(const struct agent *agent)
+{
+	return agent_has_lease(agent) && outdone(agent);
+}
+
 static bool i_am_running(const struct agent *agent)
 {
 	return agent_is_primary(agent) && agent->cluster.opened && agent->self.db == DB_PRIMARY &&
@@ -573,18 +579,18 @@ static const struct leader_rule {
 	{PHASE_STEADY,    pause_over,          propose_resume, PHASE_STEADY,    "steady/pause_over",         "the pause ends by itself"},
 	{PHASE_STEADY,    lost_in_pause,       note_lost,      PHASE_PAUSED,    "steady/paused",             "the primary's database stopped in a pause: nothing is done about it until resumed"},
 	{PHASE_STEADY,    leaving_stopped,     survey_leaving, PHASE_SURVEY,    "steady/leaving",            "this agent stops and hands over"},
-	{PHASE_STEADY,    hung_for_good,             survey_hung,    PHASE_SURVEY,    "steady/hung",               "the primary's database does not answer"},
-	{PHASE_STEADY,    db_gone,      survey_down,    PHASE_SURVEY,    "steady/down",               "the primary's database stopped"},
-	{PHASE_STEADY,    outdone,             survey_outbid,  PHASE_SURVEY,    "steady/outdone",            "a node has promised itself to a later epoch"},
+	{PHASE_STEADY,    hung_for_good,       survey_hung,    PHASE_SURVEY,    "steady/hung",               "the primary's database does not answer"},
+	{PHASE_STEADY,    db_gone,             survey_down,    PHASE_SURVEY,    "steady/down",               "the primary's database stopped"},
+	{PHASE_STEADY,    outbid,              survey_outbid,  PHASE_SURVEY,    "steady/outdone",            "a node has promised itself to a later epoch"},
 	{PHASE_STEADY,    db_hung,             nothing,        PHASE_STEADY,    "steady/hanging",            "the database does not answer, and nobody could take over: it is given time"},
 	{PHASE_STEADY,    switch_due,          switch_begin,   PHASE_STEADY,    "steady/scheduled",          "a scheduled switchover is due"},
 	{PHASE_STEADY,    switch_under_way,    nothing,        PHASE_SWITCH,    "steady/switch",             "a switchover is on record"},
 	{PHASE_STEADY,    better_node_due,     switch_back,    PHASE_STEADY,    "steady/better",             "a node of higher priority has been well for long enough"},
 	{PHASE_STEADY,    always,              agent_tend,     PHASE_STEADY,    "steady/tend",               "the primary serves; standbys and the record are looked after"},
 
-	{PHASE_SWITCH,    hung_for_good,             survey_hung,    PHASE_SURVEY,    "switch/hung",               "the primary's database does not answer"},
-	{PHASE_SWITCH,    db_gone,      survey_down,    PHASE_SURVEY,    "switch/down",               "the primary's database stopped"},
-	{PHASE_SWITCH,    outdone,             survey_outbid,  PHASE_SURVEY,    "switch/outdone",            "a node has promised itself to a later epoch"},
+	{PHASE_SWITCH,    hung_for_good,       survey_hung,    PHASE_SURVEY,    "switch/hung",               "the primary's database does not answer"},
+	{PHASE_SWITCH,    db_gone,             survey_down,    PHASE_SURVEY,    "switch/down",               "the primary's database stopped"},
+	{PHASE_SWITCH,    outbid,              survey_outbid,  PHASE_SURVEY,    "switch/outdone",            "a node has promised itself to a later epoch"},
 	{PHASE_SWITCH,    switch_over,         nothing,        PHASE_STEADY,    "switch/over",               "the switchover was ended: the primary goes on"},
 	{PHASE_SWITCH,    switch_hindered,     switch_abort,   PHASE_SWITCH,    "switch/hindered",           "something stands against the switchover: it is given up"},
 	{PHASE_SWITCH,    switch_ready,        nothing,        PHASE_HALT,      "switch/ready",              "checkpoint done, target caught up: clients are fenced and the database stops"},
@@ -592,7 +598,7 @@ static const struct leader_rule {
 
 	{PHASE_HALT,      not_primary,         nothing,        PHASE_FOLLOWING, "halt/replaced",             "another primary is on record"},
 	{PHASE_HALT,      halt_done,           switch_survey,  PHASE_SURVEY,    "halt/done",                 "the database has stopped and shipped its WAL: the standbys are asked"},
-	{PHASE_HALT,      outdone,             survey_outbid,  PHASE_SURVEY,    "halt/outdone",              "a node has promised itself to a later epoch"},
+	{PHASE_HALT,      outbid,              survey_outbid,  PHASE_SURVEY,    "halt/outdone",              "a node has promised itself to a later epoch"},
 	{PHASE_HALT,      halt_overdue,        switch_late,    PHASE_SWITCH,    "halt/overdue",              "the fence for clients does not come: the switchover is given up, the primary goes on"},
 
 	{PHASE_SURVEY,    survey_over,         nothing,        PHASE_FOLLOWING, "survey/overtaken",          "a later epoch is on record"},

@@ -197,7 +197,7 @@ static void owe_to_primary(struct cluster *cluster, const struct entry *entry)
 	bool free = cluster->record.need == 0 || entry->assign.accept_loss;
 
 	if (cluster->earlier_count != 0 || cluster->lineage_count == 0 || !free ||
-	    entry->assign.record.need == 0)
+	    cluster->settings.mode == MODE_MAX_PERFORMANCE)
 		return;
 	cluster->earlier[cluster->earlier_count++] = (struct earlier_record){
 		.epoch = cluster->epoch,

@@ -17,6 +17,7 @@
 
 struct child {
 	pid_t pid;
+	bool reaped;
 	int pidfd;
 	int output; /* -1: none */
 	uv_poll_t *end_poll;
@@ -151,6 +152,7 @@ static void on_end(uv_poll_t *poll, int status, int events)
 		(void)kill(-child->pid, SIGKILL);
 	if (process_reap(child->pidfd, &end, NULL) == ERR_BUSY)
 		return;
+	child->reaped = true;
 	/* Whoever it left behind may hold the pipe open: only what is there now is read. */
 	if (child->output >= 0)
 		(void)drain(child);
@@ -166,8 +168,9 @@ pid_t child_pid(const struct child *child)
 
 void child_kill(struct child *child)
 {
-	/* Not reaped yet, so the group's number cannot be anybody else's. */
-	(void)kill(-child->pid, SIGKILL);
+	/* Until it is reaped the group's number cannot be anybody else's. */
+	if (!child->reaped)
+		(void)kill(-child->pid, SIGKILL);
 }
 
 struct plumbing {

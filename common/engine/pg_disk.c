@@ -22,6 +22,11 @@
 #define AGAIN_MS 2000
 /* An error is believed when it comes twice. */
 #define ERRORS_MIN 2
+/*
+ * The server's word of a full disk is read when it has ended, perhaps after room was made. So many
+ * probes in a row that find room outweigh it; where it was meant of now, the server says it again.
+ */
+#define ROOM_MIN 5
 
 enum { DIR_DATA = 0, DIR_WAL, DIR_COUNT };
 
@@ -83,9 +88,13 @@ static void take_end(struct pg_disk_state *state, int number, uint64_t free_byte
 	}
 	if (no_space || free_bytes < PG_DISK_FULL_BYTES) {
 		state->full = true;
+		state->room = 0;
 		if (state->wanted < 2 * PG_DISK_FULL_BYTES)
 			state->wanted = 2 * PG_DISK_FULL_BYTES;
-	} else if (free_bytes >= state->wanted) {
+	} else if (free_bytes >= 2 * PG_DISK_FULL_BYTES) {
+		state->room++;
+	}
+	if (state->full && !no_space && (free_bytes >= state->wanted || state->room >= ROOM_MIN)) {
 		state->full = false;
 		state->wanted = 0;
 	}
@@ -206,6 +215,8 @@ void pg_disk_said(struct pg_disk *disk, const char *words)
 	for (unsigned i = 0; i < DIR_COUNT; i++) {
 		struct pg_disk_state *state = &disk->states[i];
 
+		if (no_space)
+			state->room = 0;
 		if (no_space && !state->full) {
 			state->full = true;
 			state->wanted = state->known && state->free_bytes < UINT64_MAX / 2

@@ -51,7 +51,8 @@ const char *pg_disk_text(const struct pg_disk *disk);
 bool pg_disk_usable(const struct pg_disk *disk);
 /*
  * What a server said of the disk when it ended, a line of its log: from now on the disk is full
- * until space has been freed, or fails until the probe has been answered twice. NULL is fine.
+ * until space has been freed (or five probes found plenty), or fails until the probe has been
+ * answered twice. NULL is fine.
  */
 void pg_disk_said(struct pg_disk *disk, const char *words);
 
@@ -65,6 +66,7 @@ struct pg_disk_state {
 	bool known;          /* one has been answered */
 	unsigned errors;     /* in a row */
 	unsigned good;       /* in a row */
+	unsigned room;       /* probes in a row that found plenty of it */
 	int number;          /* errno of the last error */
 	bool full;           /* too little space, until there is enough again */
 	uint64_t free_bytes; /* at the last answer */

@@ -31,7 +31,6 @@ struct rejoin {
 	wal_lsn common_checkpoint; /* 0: nothing */
 	uint64_t copy_bytes;
 	uint64_t source_bytes;
-	bool nothing_to_do;
 	char token[40]; /* CLONE: what proves that the directory is the new one */
 };
 

@@ -169,8 +169,6 @@ static bool on_rehearsal(struct pg_job *job, const char *line)
 		job->any_end = true;
 		child_kill(job->child);
 	}
-	if (strstr(line, "no rewind required") != NULL)
-		rejoin->nothing_to_do = true;
 	if (strstr(line, "source and target cluster are on the same timeline") != NULL)
 		job->same_history = true;
 	return false;

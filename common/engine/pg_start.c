@@ -117,7 +117,8 @@ static int spawn_server(struct pg_job *job, struct err *why)
 	if (job->was_running)
 		return 0;
 	snprintf(log, sizeof(log), "%s/%s", control->paths.side, PG_START_LOG);
-	if ((rc = pg_bound_start(control->conf, &server, control->loop, &spec, &events, NULL, why)) < 0)
+	if ((rc = pg_bound_start(control->conf, &server, control->loop, &spec, &events, NULL,
+				 why)) < 0)
 		return rc;
 	pid = child_pid(server);
 	child_forget(server);

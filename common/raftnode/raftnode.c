@@ -563,7 +563,7 @@ int raftnode_resign(struct raftnode *node, struct err *why)
 	if (node->transfer_pending)
 		return err_set(why, ERR_REFUSED, "a transfer of the leadership is under way");
 	/* What was granted to vip cannot be taken back; it only ends. */
-	if (node->agent.fence == FENCE_OPEN)
+	if (node->agent.fence == FENCE_OPEN || node->agent.fence == FENCE_CLIENTS)
 		return err_set(why, ERR_REFUSED,
 			       "clients are served here under the lease; close the fence first");
 	raftnode_enter(node);

@@ -112,7 +112,7 @@ struct status_consensus {
 	uint64_t failovers[CAUSE_COUNT];
 	uint64_t holds;
 	uint64_t operations[OPERATION_STATE_COUNT]; /* by the state that they came to */
-	uint64_t elections; /* leaderships won by this node */
+	uint64_t elections;                         /* leaderships won by this node */
 	uint64_t commit_count;
 	uint64_t commit_us_total;
 	uint64_t dropped[DROP_REASON_COUNT];

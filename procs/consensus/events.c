@@ -415,6 +415,17 @@ void events_fault(struct events *events, const char *node, uint8_t fault, const 
 		  wall_ms);
 }
 
+void events_rejoined(struct events *events, const char *node, const char *order, const char *text,
+		     uint64_t wall_ms)
+{
+	json_t *told = json_string(text);
+
+	event_add(events, events->index, ++events->sub, "rejoin.done",
+		  json_pack("{s:s, s:s, s:o}", "member", node, "by", order, "text",
+			    told == NULL ? json_null() : told),
+		  wall_ms);
+}
+
 void events_note(struct events *events, const char *rule_name, const char *why, uint64_t epoch,
 		 uint64_t term, uint64_t wall_ms)
 {

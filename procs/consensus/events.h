@@ -62,6 +62,9 @@ void events_state(struct events *events, const struct cluster *cluster);
 /* What is wrong with this node's own database; told when it changes. `detail` may be NULL. */
 void events_fault(struct events *events, const char *node, uint8_t fault, const char *detail,
 		  uint64_t wall_ms);
+/* A rewind or a clone of this node's data is done; `text` says what was saved before. */
+void events_rejoined(struct events *events, const char *node, const char *order, const char *text,
+		     uint64_t wall_ms);
 /* A rule of the agent's table matched. */
 void events_note(struct events *events, const char *rule, const char *why, uint64_t epoch,
 		 uint64_t term, uint64_t wall_ms);

@@ -104,6 +104,20 @@ static void look_at_once(struct consensus *self)
 	(void)!bus_send(self->worker->bus, ROUTE_WATCH, &watch.base, &why);
 }
 
+/* What became of the data that this node had alone is worth an event. */
+static void tell_rejoined(struct consensus *self, const Mha__Bus__OrderResult *result)
+{
+	const struct pending_order *pending;
+
+	if (!consensus_takes_part(self) || result->outcome != OUTCOME_DONE)
+		return;
+	pending = &raftnode_agent(self->node)->pending[EXECUTOR_DBCTL];
+	if (pending->id == result->order_id &&
+	    (pending->kind == ORDER_DB_REWIND || pending->kind == ORDER_DB_CLONE))
+		events_rejoined(&self->events, conf_self(&self->worker->conf)->name,
+				order_kind_name(pending->kind), result->text, consensus_wall_ms());
+}
+
 static void take_result(struct consensus *self, enum executor executor,
 			const Mha__Bus__OrderResult *result)
 {
@@ -127,8 +141,10 @@ static void take_result(struct consensus *self, enum executor executor,
 	event.result.order_id = result->order_id;
 	event.result.outcome = (uint8_t)result->outcome;
 	event.result.has_facts = result->facts != NULL;
-	if (executor == EXECUTOR_DBCTL)
+	if (executor == EXECUTOR_DBCTL) {
+		tell_rejoined(self, result);
 		look_at_once(self);
+	}
 	if (consensus_takes_part(self))
 		raftnode_event(self->node, &event);
 }

@@ -132,8 +132,6 @@ byte accepted;
 /* Work space of single steps: no part of the state. */
 hidden byte i;
 hidden byte p;
-hidden byte need;
-hidden byte count;
 hidden byte usable[NODES];
 hidden byte longest;
 hidden byte counting;
@@ -141,7 +139,6 @@ hidden byte next;
 hidden byte follow;
 hidden byte enough;
 hidden byte chosen;
-hidden short base;
 
 #define STREAMS(b, a) (db[b] == STANDBY && upstream[b] == (a) + 1 && PREFIX(wal[b], wal[a]))
 #define HAS(b, a, l)  ((b) != (a) && STREAMS(b, a) && LENGTH(wal[b]) >= (l))

@@ -25,6 +25,7 @@ struct command_line {
 	uint64_t at_ms;
 	uint64_t until_ms;
 	const char *quorum;
+	bool help;
 	bool dry_run;
 	bool wait;
 	bool accept_loss;

@@ -368,6 +368,7 @@ static const struct option OPTIONS[] = {
 	{"endpoint", required_argument, NULL, OPT_ENDPOINT},
 	{"json", no_argument, NULL, OPT_JSON},
 	{"timeout", required_argument, NULL, OPT_TIMEOUT},
+	{"help", no_argument, NULL, 'h'},
 	{"since", required_argument, NULL, OPT_SINCE},
 	{"to", required_argument, NULL, OPT_TO},
 	{"at", required_argument, NULL, OPT_AT},
@@ -387,7 +388,7 @@ static bool parse_options(int argc, char **argv, struct command_line *line, unsi
 {
 	int option;
 
-	while ((option = getopt_long(argc, argv, "r:e:j", OPTIONS, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "r:e:jh", OPTIONS, NULL)) != -1) {
 		bool right = true;
 
 		switch (option) {
@@ -402,6 +403,9 @@ static bool parse_options(int argc, char **argv, struct command_line *line, unsi
 		case 'j':
 		case OPT_JSON:
 			line->json = true;
+			break;
+		case 'h':
+			line->help = true;
 			break;
 		case OPT_TIMEOUT:
 			right = take_timeout(optarg, line);
@@ -479,6 +483,10 @@ int main(int argc, char **argv)
 
 	if (!parse_options(argc, argv, &line, &given))
 		return EXIT_USAGE;
+	if (line.help) {
+		usage(stdout);
+		return EXIT_DONE;
+	}
 	if (optind == argc) {
 		usage(stderr);
 		return EXIT_USAGE;

@@ -11,8 +11,9 @@ import threading
 import time
 from collections import namedtuple
 
+from mhalab import config, net
 from mhalab import faults as lab_faults
-from mhalab import net
+from mhalab.lab import PG_BIN
 from mhalab.system import LabError, in_netns, run, signal_all
 
 WORKERS = ("consensus", "vip", "dbctl", "dbmon", "gateway")
@@ -23,6 +24,7 @@ DATA = ("primary", "primary", "standby")
 ANY = ("primary", "primary", "standby", "witness")
 OPERATOR = ("switchover", "mode", "pause", "maintenance")
 CALL_DEADLINE = 60
+WAL_SWITCHES = 40
 DONE, REFUSED = "done", "refused"
 EXITS = {0: DONE, 1: "error", 2: "wrong usage", 3: REFUSED, 4: "rolled back",
          5: "uncertain"}
@@ -41,7 +43,7 @@ class World:
         self.lab = lab
         self.mode = mode
         self.hard = set()     # nodes that something was done to that stops them
-        self.calls = []       # operators' calls: threads
+        self.calls = []       # what goes on beside: threads
         self.outcomes = {}    # verb -> {outcome: count}
         self.owed = []        # calls that nobody has accepted yet
         self.notes = []       # what the calls of this episode answered
@@ -272,11 +274,31 @@ def _delay(world, node, act):
     return lambda: net.delay(switch, node["name"], 0)
 
 
+def _use_up_wal(lab, node):
+    """
+    A database goes on for a while in the WAL segments that it has in stock: end one after the
+    other, until it needs room for a new one.
+    """
+    command = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups",
+               f"{PG_BIN}/psql", "-h", node["socket_dir"], "-d", config.DBNAME, "-AtXqc",
+               "SELECT pg_switch_wal()"]
+    for _ in range(WAL_SWITCHES):
+        try:
+            subprocess.run(command, capture_output=True, check=True, timeout=5)
+        except (OSError, subprocess.SubprocessError):
+            return  # a standby, or it is down: that was the end of it
+        time.sleep(0.1)
+
+
 def _disks(*names):
     def do(world, node, act):
         for name in names:
             if name == "state" or node["kind"] == "data":
                 world.lab.fill_disk(node, name)
+        if "pg" in names:
+            thread = threading.Thread(target=_use_up_wal, args=(world.lab, node), daemon=True)
+            thread.start()
+            world.calls.append(thread)
         return lambda: world.lab.empty_disks(node)
     return do
 

@@ -385,6 +385,8 @@ class Chaos:
             if result["episodes"]:
                 result["trouble"] += f" (episode {result['episodes'][-1]['number']}: " \
                                      f"{result['episodes'][-1]['plan']})"
+        except KeyboardInterrupt:
+            result["trouble"] = "interrupted"
         finally:
             if self.began:
                 result["minutes"] = (time.monotonic() - self.began) / 60

@@ -460,6 +460,11 @@ static void track(struct agent *agent)
 		agent->rebuild_clone = true;
 	}
 	judge_lineage(agent);
+	/* What was thought of the data before they were the cluster's says nothing any more. */
+	if (agent_is_primary(agent) && self->db == DB_PRIMARY && !agent_strayed(agent)) {
+		agent->rebuild_wanted = false;
+		agent->rebuild_clone = false;
+	}
 	/* It would wait for ever; the fault goes away with the server, what follows from it does
 	 * not. */
 	if (self->fault == FAULT_WAL_MISSING && agent->stalled_ns != 0) {

@@ -271,6 +271,14 @@ static bool recovers_rebuilt(const struct agent *agent)
 	       node_in(agent->cluster.rebuilding, agent->config.self);
 }
 
+/* The same before it is started. No record counts on it yet, whatever it takes in. */
+static bool was_rebuilt(const struct agent *agent)
+{
+	return node_in(agent->cluster.rebuilding, agent->config.self) &&
+	       !agent_needs_rebuild(agent) && !survey_pending(agent) &&
+	       agent_promise(agent) <= agent->cluster.epoch && agent_primary_serves(agent);
+}
+
 static uint8_t plan_standby(const struct agent *agent, struct order *order)
 {
 	const struct cluster *cluster = &agent->cluster;
@@ -373,6 +381,9 @@ static void plan_dbctl(struct agent *agent, struct effects *effects)
 		/* A survey has nothing to ask of data that are just being replaced. */
 		if (agent->self.job == JOB_NONE && !hands_off(agent))
 			order.kind = ORDER_DB_START;
+		/* It becomes consistent only with what its source has written meanwhile. */
+		if (was_rebuilt(agent))
+			order.upstream = agent->cluster.primary;
 		break;
 	case DB_HUNG:
 		/* The leader's survey comes first when it is the primary that hangs. */

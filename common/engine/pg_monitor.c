@@ -464,16 +464,21 @@ static void on_knocked(void *arg)
 {
 	struct engine_monitor *monitor = arg;
 
+	monitor->knocked_ns = clock_boot_ns();
 	if (monitor->written_spread == monitor->written_knocked)
 		return;
 	monitor->written_spread = monitor->written_knocked;
 	monitor_look(monitor);
 }
 
-/* No session can begin, but a reload may have been spread all the same: a survey waits for it. */
+/*
+ * No session can begin, but a reload may have been spread all the same: a survey waits for it. And
+ * a server that was never asked may be well.
+ */
 static void knock(struct engine_monitor *monitor)
 {
-	if (monitor->written_spread == monitor->written_seen || monitor->knock.fd >= 0)
+	pg_knock_end(&monitor->knock);
+	if (monitor->signs.looked && monitor->written_spread == monitor->written_seen)
 		return;
 	monitor->written_knocked = monitor->written_seen;
 	pg_knock_begin(&monitor->knock, monitor->conf->pg_socket_dir,
@@ -487,6 +492,18 @@ static unsigned patience(const struct pg_signs *signs)
 		return STARTING_PATIENCE;
 	/* Where an open one is answered, the server works; a starved postmaster is only slow. */
 	return signs->old_answers ? SLOW_PATIENCE : 1;
+}
+
+/*
+ * Recovery has replayed a lock on a catalog, and holds it until more WAL says otherwise: ending the
+ * server would begin it all again, and again.
+ */
+static bool is_closed(const struct engine_monitor *monitor)
+{
+	const uint64_t timeout = monitor->conf->monitor_timeout_ms * NS_PER_MS;
+
+	return monitor->signs.starting && !monitor->signs.looked && monitor->fresh_timeouts > 1 &&
+	       monitor->knocked_ns != 0 && clock_boot_ns() - monitor->knocked_ns < 3 * timeout;
 }
 
 static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[], unsigned count,
@@ -507,13 +524,14 @@ static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[]
 		/* Not one that was answered just before everything stopped. */
 		signs->old_answers = monitor->look_ok_begun_ns >
 				     begun + monitor->conf->monitor_timeout_ms * NS_PER_MS / 2;
-		signs->new_hung = signs->process && monitor->fresh_timeouts >= patience(signs);
+		signs->closed = is_closed(monitor);
+		signs->new_hung = signs->process && !signs->closed &&
+				  monitor->fresh_timeouts >= patience(signs);
 		signs_refresh(monitor);
-		pg_knock_end(&monitor->knock);
 		knock(monitor);
 	} else {
 		monitor->fresh_timeouts = 0;
-		signs->new_hung = false;
+		signs->new_hung = signs->closed = false;
 		signs->full = answer == PG_FULL;
 	}
 	if (answer == PG_OK) {

@@ -67,9 +67,10 @@ void signs_forget(struct engine_monitor *monitor)
 
 	signs->looked = signs->recovery = signs->starting = signs->denied = false;
 	signs->new_hung = signs->old_hung = signs->old_answers = signs->flush_hung = false;
-	signs->locked = signs->full = signs->by_hand = signs->stopped_long = false;
+	signs->locked = signs->closed = signs->full = signs->by_hand = signs->stopped_long = false;
 	signs->stopped = FAULT_NONE;
 	monitor->stopped = (struct pg_stopped){.fault = FAULT_NONE};
 	monitor->stopped_ns = monitor->stopped_look_ns = 0;
 	monitor->promote_called = false;
+	monitor->knocked_ns = 0;
 }

@@ -125,6 +125,8 @@ void pg_judge(const struct pg_signs *signs, struct pg_verdict *verdict)
 		verdict->detail = "the server refuses the monitor's role";
 	} else if (signs->starting) {
 		verdict->db = DB_STARTING;
+		if (signs->closed && verdict->fault == FAULT_NONE)
+			verdict->fault = FAULT_NO_NEW_CONNECTIONS;
 		verdict->detail = "the server does not accept connections yet";
 	} else {
 		/* Nothing is said of a server before it has answered once: this process may be the

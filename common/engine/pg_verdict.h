@@ -18,6 +18,7 @@ struct pg_signs {
 	bool new_hung;    /* a new connection got no answer in time */
 	bool old_answers; /* meanwhile a query on an old one was answered */
 	bool locked;      /* and the new one waits for a session that holds a system catalog */
+	bool closed;      /* not asked yet: it takes connections, but no session begins */
 	bool old_hung;    /* a query on an old one got none, and no new one did since */
 	bool flush_hung;  /* a commit was not flushed in time */
 	bool denied;      /* it answers, but refuses the monitor's role */

@@ -23,7 +23,7 @@ EXPECTED = {
     "auto-failover-off": ("operator", None),
     "stop-postmaster": ("database_hung", {"postmaster_stopped"}),
     "new-connections-hang": ("database_hung", {"no_new_connections"}),
-    "catalog-locked": DOWN, "disk-stall": ("database_hung", {"disk_stalled"}),
+    "catalog-locked-loss": DOWN, "disk-stall": ("database_hung", {"disk_stalled"}),
     # The server ends, or hangs, of it before the disk itself has been asked.
     "disk-eio": ("database_down", {"disk_error", "postmaster_gone"}),
     "disk-full-db": ("database_down", {"disk_full"}), "disk-full-agent": NODE,

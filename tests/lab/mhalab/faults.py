@@ -17,8 +17,8 @@ KINDS = {
     "cut-to": "cut-to=NODE: nothing that this host sends reaches that one",
     "loss": "loss=PERCENT: so many of its frames are lost, both ways",
     "pg-stop": "SIGINT for the postmaster: a person's fast shutdown",
-    "backend-kill": "backend-kill=NAME: SIGKILL for one process of the database: client, walsender, "
-                    "walreceiver, walwriter, checkpointer, startup, ...",
+    "backend-kill": "backend-kill=NAME: SIGKILL for one process of the database: client, "
+                    "walsender, walreceiver, walwriter, checkpointer, startup, ...",
     "backend-freeze": "backend-freeze=NAME: SIGSTOP for it",
     "backend-thaw": "backend-thaw=NAME: SIGCONT for it",
     "postmaster-freeze": "SIGSTOP for the postmaster alone",
@@ -122,12 +122,16 @@ def _link(lab, node, name, argument):
 
 
 def _fork(lab, node, stop):
+    """The limit of its user's processes, lowered by that user: only root may raise what is above."""
     postmaster, at = lab.postmaster(node), now_ns()
-    if postmaster is not None:
-        run("prlimit", "--pid", str(postmaster.pid), f"--nproc={1 if stop else 'unlimited'}",
-            check=stop)
-    elif stop:
-        raise LabError(f"no database runs on {node['name']}")
+    if postmaster is None:
+        if stop:
+            raise LabError(f"no database runs on {node['name']}")
+        return at
+    with open(f"/proc/{postmaster.pid}/limits", encoding="ascii") as handle:
+        most = next(line.split()[-2] for line in handle if line.startswith("Max processes"))
+    run("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "prlimit",
+        "--pid", str(postmaster.pid), f"--nproc={1 if stop else most}:{most}", check=stop)
     return at
 
 

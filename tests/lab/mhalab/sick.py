@@ -4,15 +4,17 @@ disks that stall, fail or are full. Each waits for the verdict by its own name, 
 primary moved as the policy of docs/faults.md says, heals, and waits until all is back.
 """
 
+import itertools
 import json
+import signal
 import subprocess
 import time
 
 import psycopg2
 
 from . import config
-from .probe import connect
-from .system import LabError, wait_until
+from .probe import connect, wait_whole
+from .system import LabError, signal_all, wait_until
 
 NAMED_S = 30  # generous: a verdict that takes longer is none
 
@@ -130,22 +132,45 @@ def new_connections_hang(run):
     return run.whole()
 
 
-def catalog_locked(run):
-    """a session holds a catalog that every new session reads: so do all standbys, by the WAL; that
-    is no reason to move, and the primary's loss meanwhile is survived"""
-    victim = run.lab.primary()
+def _lock_catalog(run, victim):
     session = superuser(victim, "BEGIN; LOCK TABLE pg_catalog.pg_db_role_setting; "
-                                "SELECT pg_sleep(120)")
-    try:
-        named(run, victim, "no_new_connections")
-        stays(run, victim)
-        run.fault("pg-kill", victim)
-        run.moved(victim)
-        run.writes_go_on()
-    finally:
-        session.kill()
-        session.wait()
+                                "SELECT pg_sleep(600)")
+    run.begun("catalog-locked", victim)
+    named(run, victim, "no_new_connections")
+    stays(run, victim)
+    return session
+
+
+def catalog_locked(run):
+    """a session holds a catalog that every new session reads: so do all standbys, by the WAL, and
+    nobody moves"""
+    victim = run.lab.primary()
+    session = _lock_catalog(run, victim)
+    holder = run.lab.backend(victim, "postgres")
+    if holder is None:
+        raise LabError("the session that holds the catalog is gone")
+    signal_all([holder], signal.SIGTERM)
+    session.wait(30)
+    for node in run.lab.data_nodes:
+        healthy(run, node)
     return run.whole()
+
+
+def catalog_locked_loss(run):
+    """the primary is lost meanwhile: a standby takes over although no session can begin on it; the
+    old primary has replayed its own lock, is not ended again and again, and is cloned at last"""
+    victim = run.lab.primary()
+    session = _lock_catalog(run, victim)
+    run.fault("pg-kill", victim)
+    run.moved(victim)
+    run.writes_go_on()
+    session.wait(30)
+    named(run, victim, "no_new_connections")
+    before = starts(victim)
+    run.writes_go_on(2000)
+    if starts(victim) > before:
+        raise LabError("the old primary is ended and started again and again")
+    return wait_whole(run.lab, 900)
 
 
 def connections_full(run):
@@ -251,8 +276,17 @@ def _log_full(run, victim):
     """The agent is started on a full disk: it cannot take part, says so, and does not loop."""
     run.repair("agent-kill", victim)
     run.repair("start", victim)
-    wait_until(lambda: "raft log: disk full" in agent_failure(run.lab, victim), NAMED_S,
-               "the agent to say that its log's disk is full")
+    other = next(node for node in run.lab.nodes if node["name"] != victim["name"])
+    words = itertools.cycle(("off", "on"))
+
+    def says():
+        # A log that nothing is written to is never full.
+        try:
+            run.lab.mhactl(other, "auto-switch", next(words))
+        except LabError:
+            pass
+        return "raft log: disk full" in agent_failure(run.lab, victim)
+    wait_until(says, NAMED_S, "the agent to say that its log's disk is full", 0.5)
     first = run.lab.worker(victim, "consensus")
     time.sleep(2)
     second = run.lab.worker(victim, "consensus")
@@ -300,11 +334,11 @@ DISKS = {"stop-postmaster": stop_postmaster,
          "stop-receiver": _stopped_child("walreceiver", "receiver_stopped", primary=False),
          "stop-startup": _stopped_child("startup", "startup_stopped", primary=False),
          "freeze-db": freeze_db, "new-connections-hang": new_connections_hang,
-         "catalog-locked": catalog_locked,
+         "catalog-locked": catalog_locked, "catalog-locked-loss": catalog_locked_loss,
          "connections-full": connections_full, "disk-stall": disk_stall,
          "disk-stall-standby": disk_stall_standby, "disk-eio": disk_eio,
          "disk-full-db": disk_full_db, "disk-full-agent": disk_full_agent,
          "disk-full-both": disk_full_both}
 # By hand, and every night.
-SLOW = ("stop-walwriter", "stop-startup", "freeze-db", "connections-full", "disk-stall-standby",
-        "disk-eio", "disk-full-agent", "disk-full-both")
+SLOW = ("stop-walwriter", "stop-startup", "freeze-db", "catalog-locked-loss", "connections-full",
+        "disk-stall-standby", "disk-eio", "disk-full-agent", "disk-full-both")

@@ -388,6 +388,7 @@ def main_story(n1, n2, n3):
     os.kill(pid, signal.SIGKILL)
     event = n1.facts("DOWN", lambda f: f["db"] == "down", since=since)
     say(f"  DOWN seen after {ms(begun, event['t']):.1f} ms")
+    assert event["facts"]["fault"] == "postmaster_gone", event
     assert ms(begun, event["t"]) < 1000  # by its pidfd; the limit is for a machine that is busy
     orphans = n1.server_pids()
     say(f"  {len(orphans)} orphaned processes")
@@ -518,18 +519,43 @@ def broken_start(node):
     node.facts("following", lambda f: f["upstream"] == 2, since=since)
 
 
+def stopped_child(node, title, fault):
+    """A stopped process is named, and the server goes on."""
+    for pid in node.server_pids():
+        with open(f"/proc/{pid}/cmdline") as file:
+            if title in file.read():
+                break
+    else:
+        raise Failure(f"node {node.number} has no {title}")
+    since = node.mark()
+    os.kill(pid, signal.SIGSTOP)
+    event = node.facts(fault, lambda f: f["fault"] == fault, since=since)
+    assert event["facts"]["db"] in ("primary", "standby"), event
+    since = node.mark()
+    os.kill(pid, signal.SIGCONT)
+    node.facts("well again", lambda f: f["fault"] == "none", since=since)
+
+
 def trouble_story(n1, n2, n3):
+    say("stopped processes are named, and nobody is ended for it")
+    stopped_child(n2, ": checkpointer", "checkpointer_stopped")
+    stopped_child(n2, ": walwriter", "walwriter_stopped")
+    stopped_child(n3, ": walreceiver", "receiver_stopped")
+    stopped_child(n3, ": startup", "startup_stopped")
+
     say("a frozen postmaster is HUNG, and can be killed")
     pid = n3.postmaster()
     since = n3.mark()
     begun = now_ns()
     os.kill(pid, signal.SIGSTOP)
+    n3.facts("its name", lambda f: f["fault"] == "postmaster_stopped", since=since)
     event = n3.facts("HUNG", lambda f: f["db"] == "hung", since=since)
+    assert event["facts"]["fault"] == "postmaster_stopped", event
     say(f"  HUNG seen after {ms(begun, event['t']):.0f} ms (timeout 500 ms, interval 100 ms)")
     begun = now_ns()
     result = n3.order("kill", epoch=3)
     say(f"  KILL took {ms(begun, result['t']):.0f} ms")
-    n3.facts("DOWN", lambda f: f["db"] == "down", since=since)
+    n3.facts("DOWN, by order", lambda f: f["db"] == "down" and f["fault"] == "none", since=since)
     assert not n3.server_pids()
 
     say("half a rewind is never started; a clone repairs it")

@@ -29,6 +29,11 @@
 /* A server in recovery may be slow to refuse connections; killing it would begin it all again. */
 #define STARTING_PATIENCE 5
 #define SLOW_PATIENCE     3
+/*
+ * Each session that cannot begin stays in the server until it can, and takes a connection from
+ * somebody: where that is known, few are tried.
+ */
+#define CLOSED_NS (30000 * NS_PER_MS)
 /* A backend of ours that somebody ended is no sign of a server that does not answer. */
 #define LOOK_FAILURES_MAX 3
 
@@ -235,6 +240,11 @@ static void look_complete(struct engine_monitor *monitor)
 	judge_rest(monitor, &before);
 	monitor->looking = false;
 	monitor->look_ok_begun_ns = monitor->look_begun_ns;
+	/* The reason why no session could begin is gone: whether one can is to be seen anew. */
+	if ((monitor->signs.locked && !look->locked) || (before.recovery && !look->recovery)) {
+		monitor->signs.new_hung = false;
+		monitor->fresh_timeouts = 0;
+	}
 	monitor->signs.locked = look->locked;
 	if (monitor->signs.looked && monitor->signs.recovery && !look->recovery &&
 	    !monitor->promote_called && monitor->order.kind != ORDER_DB_PROMOTE)
@@ -413,6 +423,11 @@ void monitor_look(struct engine_monitor *monitor)
 		return;
 	}
 	monitor->look_soon = false;
+	if (monitor->signs.closed && !monitor->main.ready && !monitor->main.connecting &&
+	    clock_boot_ns() - monitor->look_begun_ns < CLOSED_NS) {
+		next_look(monitor);
+		return;
+	}
 	if (monitor->main.ready && !monitor->prepared)
 		pg_conn_close(&monitor->main);
 	if (monitor->main.busy || monitor->main.connecting)
@@ -446,7 +461,7 @@ static uint64_t look_delay(const struct engine_monitor *monitor)
 			      (!signs->recovery && !monitor->rule.in_force &&
 			       now - monitor->rule.begun_ns < PG_SETTLE_NS)))
 		return LOOK_BUSY_MS;
-	if (signs->process && !signs->looked && !signs->denied)
+	if (signs->process && !signs->looked && !signs->denied && !signs->closed)
 		return LOOK_STARTING_MS;
 	if (now < monitor->watch_until_ns && monitor->watch_ms < monitor->conf->monitor_interval_ms)
 		return monitor->watch_ms;
@@ -500,10 +515,18 @@ static unsigned patience(const struct pg_signs *signs)
  */
 static bool is_closed(const struct engine_monitor *monitor)
 {
-	const uint64_t timeout = monitor->conf->monitor_timeout_ms * NS_PER_MS;
-
 	return monitor->signs.starting && !monitor->signs.looked && monitor->fresh_timeouts > 1 &&
-	       monitor->knocked_ns != 0 && clock_boot_ns() - monitor->knocked_ns < 3 * timeout;
+	       monitor->knocked_ns > monitor->fresh_late_ns;
+}
+
+/* No session can begin, that is known, and no server is ended for it. */
+static bool backs_off(const struct engine_monitor *monitor)
+{
+	const struct pg_signs *signs = &monitor->signs;
+
+	return monitor->fresh_timeouts >= SLOW_PATIENCE &&
+	       (signs->closed || (signs->old_answers && (signs->locked || signs->recovery))) &&
+	       clock_boot_ns() - monitor->fresh.begun_ns < CLOSED_NS;
 }
 
 static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[], unsigned count,
@@ -512,7 +535,7 @@ static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[]
 	struct engine_monitor *monitor = arg;
 	struct pg_signs *signs = &monitor->signs;
 	const uint64_t begun = monitor->fresh.begun_ns;
-	const bool was_hung = signs->new_hung;
+	const bool was_hung = signs->new_hung, was_closed = signs->closed;
 
 	UNUSED(results);
 	UNUSED(count);
@@ -528,6 +551,7 @@ static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[]
 		signs->new_hung = signs->process && !signs->closed &&
 				  monitor->fresh_timeouts >= patience(signs);
 		signs_refresh(monitor);
+		monitor->fresh_late_ns = clock_boot_ns();
 		knock(monitor);
 	} else {
 		monitor->fresh_timeouts = 0;
@@ -547,6 +571,8 @@ static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[]
 	pg_conn_close(&monitor->fresh);
 	if (monitor->written_asked != monitor->written_seen)
 		begin_fresh(monitor);
+	if (was_closed && !signs->closed)
+		monitor_look(monitor);
 	if (was_hung != signs->new_hung)
 		monitor_view(monitor, true);
 }
@@ -615,7 +641,7 @@ static void on_fresh_timer(uv_timer_t *timer)
 {
 	struct engine_monitor *monitor = timer->data;
 
-	if (monitor->signs.process || monitor->signs.looked)
+	if ((monitor->signs.process || monitor->signs.looked) && !backs_off(monitor))
 		begin_fresh(monitor);
 	probe_flush(monitor);
 	signs_refresh(monitor);

@@ -42,6 +42,7 @@ struct engine_monitor {
 	struct pg_conn flush; /* primary: commits that must be flushed */
 	struct pg_conn work;  /* CHECKPOINT */
 	struct pg_knock knock;
+	uint64_t fresh_late_ns;   /* when the last new connection was given up */
 	uint64_t knocked_ns;      /* when a knock was last answered; 0: never */
 	uint64_t written_knocked; /* what had been seen when the knock began */
 

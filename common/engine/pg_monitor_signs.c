@@ -72,5 +72,5 @@ void signs_forget(struct engine_monitor *monitor)
 	monitor->stopped = (struct pg_stopped){.fault = FAULT_NONE};
 	monitor->stopped_ns = monitor->stopped_look_ns = 0;
 	monitor->promote_called = false;
-	monitor->knocked_ns = 0;
+	monitor->knocked_ns = monitor->fresh_late_ns = 0;
 }

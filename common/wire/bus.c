@@ -10,6 +10,7 @@
 #include <zmq.h>
 
 #include "base/check.h"
+#include "base/macros.h"
 #include "base/log.h"
 #include "bus.pb-c.h"
 #include "wire/zloop.h"
@@ -252,18 +253,21 @@ static int pair_endpoint(const char *run_dir, enum worker_id receiver, enum work
 
 /*
  * The folder's group is the sender's. Once the kernel has let somebody in, it is asked who that is,
- * too: one that is open to all, as in a test, has no sender to be asked for.
+ * too; root's group is admitted, for root is kept out by nothing. A folder that is open to all, as
+ * in a test, has no sender to be asked for.
  */
 static int admit_sender(struct bus_end *end, const struct stat *folder, struct err *why)
 {
-	const gid_t group = folder->st_gid;
+	const gid_t groups[] = {folder->st_gid, 0};
 
 	if ((folder->st_mode & S_IRWXO) != 0)
 		return 0;
-	if (zmq_setsockopt(zsock_resolve(end->socket), ZMQ_IPC_FILTER_GID, &group, sizeof(group)) !=
-	    0)
-		return err_set(why, ERR_IO, "admit %s only: %s", worker_id_name(end->other),
-			       zmq_strerror(zmq_errno()));
+	for (size_t i = 0; i < COUNT_OF(groups); i++) {
+		if (zmq_setsockopt(zsock_resolve(end->socket), ZMQ_IPC_FILTER_GID, &groups[i],
+				   sizeof(groups[i])) != 0)
+			return err_set(why, ERR_IO, "admit %s only: %s", worker_id_name(end->other),
+				       zmq_strerror(zmq_errno()));
+	}
 	return 0;
 }
 

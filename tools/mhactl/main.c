@@ -361,14 +361,14 @@ static bool take_option(int option, const char *value, struct command_line *line
 	}
 }
 
-enum { OPT_RUN_DIR = 1 << 20, OPT_ENDPOINT, OPT_JSON, OPT_TIMEOUT };
+enum { OPT_RUN_DIR = 1 << 20, OPT_ENDPOINT, OPT_JSON, OPT_TIMEOUT, OPT_HELP };
 
 static const struct option OPTIONS[] = {
 	{"run-dir", required_argument, NULL, OPT_RUN_DIR},
 	{"endpoint", required_argument, NULL, OPT_ENDPOINT},
 	{"json", no_argument, NULL, OPT_JSON},
 	{"timeout", required_argument, NULL, OPT_TIMEOUT},
-	{"help", no_argument, NULL, 'h'},
+	{"help", no_argument, NULL, OPT_HELP},
 	{"since", required_argument, NULL, OPT_SINCE},
 	{"to", required_argument, NULL, OPT_TO},
 	{"at", required_argument, NULL, OPT_AT},
@@ -405,6 +405,7 @@ static bool parse_options(int argc, char **argv, struct command_line *line, unsi
 			line->json = true;
 			break;
 		case 'h':
+		case OPT_HELP:
 			line->help = true;
 			break;
 		case OPT_TIMEOUT:

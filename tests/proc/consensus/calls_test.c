@@ -17,6 +17,7 @@ static struct rig rig;
 /* What the gateway of one member hears. */
 struct gateway {
 	struct bus *bus;
+	bool heard; /* anything: consensus can reach it */
 	unsigned count;
 	struct call_result ends[ENDS_MAX];
 };
@@ -26,6 +27,7 @@ static void on_end(void *arg, enum route_id route, const ProtobufCMessage *messa
 	struct gateway *gateway = arg;
 	struct err why = {0};
 
+	gateway->heard = true;
 	if (route != ROUTE_CALL_RESULT || gateway->count == ENDS_MAX)
 		return;
 	cr_assert_eq(call_result_from_message((const Mha__Bus__CallResult *)message,
@@ -36,12 +38,18 @@ static void on_end(void *arg, enum route_id route, const ProtobufCMessage *messa
 
 static void gateway_open(struct gateway *gateway, unsigned id)
 {
+	const uint64_t since = rig.now_ms;
 	struct err why = {0};
 
 	memset(gateway, 0, sizeof(*gateway));
 	cr_assert_eq(bus_open(&gateway->bus, &rig.loop, rig.members[id].run, WORKER_gateway, on_end,
 			      gateway, &why),
 		     0, "%s", why.text);
+	/* Events come as soon as consensus is connected; a result before that would be lost. */
+	while (!gateway->heard) {
+		cr_assert_lt(rig.now_ms - since, WAIT_MS, "nothing is heard of consensus");
+		rig_turn(&rig);
+	}
 }
 
 static void send_message(struct gateway *gateway, const Mha__Bus__Call *message)

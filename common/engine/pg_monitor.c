@@ -244,6 +244,7 @@ static void look_complete(struct engine_monitor *monitor)
 	if ((monitor->signs.locked && !look->locked) || (before.recovery && !look->recovery)) {
 		monitor->signs.new_hung = false;
 		monitor->fresh_timeouts = 0;
+		log_event(LOG_DEBUG, "dbmon.unlocked", "new connections are judged anew");
 	}
 	monitor->signs.locked = look->locked;
 	if (monitor->signs.looked && monitor->signs.recovery && !look->recovery &&
@@ -376,7 +377,7 @@ static void send_look(struct engine_monitor *monitor)
 	const uint64_t now = clock_boot_ns();
 	const uint64_t timeout_ms = monitor->conf->monitor_timeout_ms;
 	/* A new connection that takes long already: should it fail, it is known why. */
-	const bool waits = monitor->signs.new_hung ||
+	const bool waits = monitor->signs.new_hung || monitor->signs.locked ||
 			   (monitor->fresh.connecting &&
 			    now - monitor->fresh.begun_ns > timeout_ms * NS_PER_MS / 4);
 

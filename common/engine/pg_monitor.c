@@ -244,7 +244,6 @@ static void look_complete(struct engine_monitor *monitor)
 	if ((monitor->signs.locked && !look->locked) || (before.recovery && !look->recovery)) {
 		monitor->signs.new_hung = false;
 		monitor->fresh_timeouts = 0;
-		log_event(LOG_DEBUG, "dbmon.unlocked", "new connections are judged anew");
 	}
 	monitor->signs.locked = look->locked;
 	if (monitor->signs.looked && monitor->signs.recovery && !look->recovery &&

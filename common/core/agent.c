@@ -111,6 +111,7 @@ struct facts agent_own_facts(const struct agent *agent)
 	facts.needs_rebuild = agent_needs_rebuild(agent);
 	facts.excluded =
 		agent->self.excluded || agent->leaving || agent->excluded_until_ns > agent->now_ns;
+	facts.phase = agent->phase;
 	facts.serving_epoch = 0;
 	if (agent_is_primary(agent) && agent->fence_known && agent->fence == FENCE_OPEN &&
 	    agent->fence_epoch == agent->cluster.epoch)

@@ -28,6 +28,7 @@ bool agent_propose(struct agent *agent, struct effects *effects, struct entry en
 	agent->proposed_ns = agent->now_ns;
 	agent->proposed_kind = entry.kind;
 	agent->proposed_base = entry.base_version;
+	entry.at_ms = agent->wall_ms;
 	effect_add(effects, FX_PROPOSE)->entry = entry;
 	return true;
 }

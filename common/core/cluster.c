@@ -38,6 +38,20 @@ uint8_t cluster_sync_need(const struct cluster *cluster)
 				  node_count(cluster_nodes(cluster, NODE_DATA)));
 }
 
+bool cluster_degraded(const struct cluster *cluster)
+{
+	return cluster->epoch > 0 && cluster->record.need < cluster_sync_need(cluster);
+}
+
+wal_lsn cluster_record_lsn(const struct cluster *cluster, const struct entry *entry)
+{
+	if (entry->kind == ENTRY_RECORD)
+		return entry->record.lsn;
+	if (entry->kind == ENTRY_ASSIGN)
+		return entry->assign.decision.usable;
+	return cluster->open_lsn;
+}
+
 static bool nodes_sane(const struct node nodes[], unsigned total)
 {
 	node_set seen = 0;
@@ -233,7 +247,7 @@ static enum apply_result apply_assign(struct cluster *cluster, const struct entr
 	if (entry->assign.resume) {
 		if (node != cluster->primary)
 			return APPLY_INVALID;
-		end_operation(cluster, entry->assign.decision.at_ms);
+		end_operation(cluster, entry->at_ms);
 	} else {
 		if (!record_sane(cluster, entry->assign.record, node) ||
 		    (entry->assign.record.members & cluster->rebuilding) != 0 ||
@@ -289,7 +303,7 @@ static enum apply_result apply_opened(struct cluster *cluster, const struct entr
 			break;
 		}
 	}
-	end_operation(cluster, entry->opened.at_ms);
+	end_operation(cluster, entry->at_ms);
 	return APPLIED;
 }
 
@@ -443,12 +457,18 @@ static enum apply_result apply(struct cluster *cluster, const struct entry *entr
 
 enum apply_result cluster_apply(struct cluster *cluster, const struct entry *entry)
 {
+	const bool degraded = cluster_degraded(cluster);
 	enum apply_result result;
 
 	if (entry->kind == ENTRY_FRESH)
 		return APPLIED;
 	result = apply(cluster, entry);
-	if (result == APPLIED)
-		cluster->version++;
+	if (result != APPLIED)
+		return result;
+	cluster->version++;
+	if (!degraded && cluster_degraded(cluster)) {
+		cluster->degraded_lsn = cluster_record_lsn(cluster, entry);
+		cluster->degraded_ms = entry->at_ms;
+	}
 	return result;
 }

@@ -165,6 +165,12 @@ struct cluster {
 	uint8_t earlier_count;
 	struct earlier_record earlier[EARLIER_MAX];
 	node_set rebuilding;
+	/*
+	 * Where and when (wall clock) the record last came to promise less than the mode wants:
+	 * commits before that LSN are held as wanted. It stays after a restore; 0: not known.
+	 */
+	wal_lsn degraded_lsn;
+	uint64_t degraded_ms;
 
 	uint8_t lineage_count; /* oldest first; the oldest go when it is full */
 	struct lineage_row lineage[LINEAGE_MAX];
@@ -180,6 +186,7 @@ struct entry {
 	uint8_t kind;          /* enum entry_kind */
 	uint64_t base_version; /* cluster.version it was proposed on */
 	uint64_t epoch;        /* the epoch it belongs to; Assign: the new one */
+	uint64_t at_ms;        /* wall clock of the proposer, for people only */
 	union {
 		struct {
 			uint64_t cluster_id;
@@ -200,7 +207,6 @@ struct entry {
 			wal_lsn fork;
 			uint64_t system_id;
 			uint32_t open_us;
-			uint64_t at_ms;
 		} opened;
 		struct {
 			struct sync_rule record;
@@ -240,6 +246,15 @@ const struct operation *cluster_operation(const struct cluster *cluster);
 
 /* k as the settings want it for this many data nodes. */
 uint8_t cluster_sync_need(const struct cluster *cluster);
+
+/* Each commit is held by fewer standbys than the operators want. */
+bool cluster_degraded(const struct cluster *cluster);
+
+/*
+ * Where an entry that was just applied changed the record: no earlier than any commit that the
+ * record before did not cover.
+ */
+wal_lsn cluster_record_lsn(const struct cluster *cluster, const struct entry *entry);
 
 /* Internal consistency; false means a bug or a damaged snapshot. */
 bool cluster_sane(const struct cluster *cluster);

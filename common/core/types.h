@@ -159,6 +159,8 @@ struct facts {
 	bool excluded;
 	/* Its WAL has left the recorded lineage, or is too old to be followed from. */
 	bool needs_rebuild;
+	/* What its agent does as the leader, for people: enum leader_phase of core/agent.h. */
+	uint8_t phase;
 };
 
 #endif

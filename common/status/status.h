@@ -21,7 +21,7 @@
 #include "status/margins.h"
 
 #define STATUS_MAGIC   UINT64_C(0x6d68613472646200)
-#define STATUS_VERSION 2
+#define STATUS_VERSION 3
 #define STATUS_TEXT    256
 #define STATUS_WORKERS 8
 
@@ -105,9 +105,6 @@ struct status_consensus {
 	uint8_t hold;         /* enum hold_reason: why this leader promotes nobody */
 	node_set waiting_for; /* PHASE_BLOCKED: whose answers are missed */
 	uint8_t waiting_count;
-	/* Since when the record promises less than the mode wants; 0: it does not, or not known. */
-	uint64_t degraded_lsn;
-	uint64_t degraded_ms; /* wall clock */
 	/* What this agent saw committed since the host was started. */
 	uint64_t failovers[CAUSE_COUNT];
 	uint64_t holds;

@@ -302,14 +302,15 @@ static void view_settings(const struct sections *from, struct view *view)
 	view->degraded = cluster->epoch > 0 && cluster->record.need < view_sync_need(view);
 	if (!view->degraded)
 		return;
-	view->degraded_lsn = consensus->degraded_lsn;
-	view->degraded_ms = consensus->degraded_ms;
+	view->degraded_lsn = cluster->degraded_lsn;
+	view->degraded_ms = cluster->degraded_ms;
 }
 
-/* What the leader does for it; the others hear only of its begin and end. */
+/* What the leader does for it: the others hear it with the leader's facts. */
 static void view_operation(const struct sections *from, struct view *view)
 {
 	const struct status_consensus *consensus = &from->consensus;
+	const struct view_member *leader = view_member(view, view->raft_leader);
 
 	view->operation_phase = "";
 	if (!view->agent_known || consensus->cluster.operation_count > OPERATIONS_MAX)
@@ -319,6 +320,9 @@ static void view_operation(const struct sections *from, struct view *view)
 		return;
 	if (view->raft_leader == view->self && view->self != NODE_NONE)
 		view->operation_phase = view->phase;
+	else if (leader != NULL && leader->known && leader->fresh &&
+		 consensus->peers[leader->id].facts.phase < PHASE_COUNT)
+		view->operation_phase = leader_phase_name(consensus->peers[leader->id].facts.phase);
 }
 
 /* The leader knows its reason; the others read the last decision of the log. */

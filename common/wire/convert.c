@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "core/agent.h"
 #include "wire/ranges.h"
 
 int range_node(uint32_t value, bool none_allowed, const char *field, node_id *node, struct err *why)
@@ -176,6 +177,7 @@ void facts_to_message(const struct facts *facts, const char *detail, struct fact
 	out->facts.excluded = facts->excluded;
 	out->facts.needs_rebuild = facts->needs_rebuild;
 	out->facts.fault = facts->fault;
+	out->facts.phase = facts->phase;
 	out->facts.detail = detail == NULL ? nothing : text.to;
 }
 
@@ -188,6 +190,7 @@ int facts_from_message(const Mha__Bus__Facts *message, struct facts *facts, stru
 	    (rc = range_enum(message->db, 0, DB_STATE_COUNT, "db", &made.db, why)) < 0 ||
 	    (rc = range_enum(message->job, 0, JOB_COUNT, "job", &made.job, why)) < 0 ||
 	    (rc = range_enum(message->fault, 0, FAULT_COUNT, "fault", &made.fault, why)) < 0 ||
+	    (rc = range_enum(message->phase, 0, PHASE_COUNT, "phase", &made.phase, why)) < 0 ||
 	    (rc = range_node(message->upstream, true, "upstream", &made.upstream, why)) < 0 ||
 	    (rc = position_from_message(message->position, &made.position, why)) < 0 ||
 	    (rc = rule_from_message(message->rule, "rule", &made.rule, why)) < 0 ||

@@ -88,7 +88,6 @@ static void opened_to_message(const struct entry *entry, struct entry_message *o
 	out->opened.fork = entry->opened.fork;
 	out->opened.system_id = entry->opened.system_id;
 	out->opened.open_us = entry->opened.open_us;
-	out->opened.at_ms = entry->opened.at_ms;
 	out->entry.body_case = MHA__LOG__ENTRY__BODY_OPENED;
 	out->entry.opened = &out->opened;
 }
@@ -155,6 +154,7 @@ static int entry_to_message(const struct entry *entry, struct entry_message *out
 	out->entry.kind = entry->kind;
 	out->entry.base_version = entry->base_version;
 	out->entry.epoch = entry->epoch;
+	out->entry.at_ms = entry->at_ms;
 	switch (entry->kind) {
 	case ENTRY_INIT:
 		init_to_message(entry, out);
@@ -261,7 +261,6 @@ static void opened_from_message(const Mha__Log__Opened *message, struct entry *e
 	entry->opened.fork = message->fork;
 	entry->opened.system_id = message->system_id;
 	entry->opened.open_us = message->open_us;
-	entry->opened.at_ms = message->at_ms;
 }
 
 static int body_from_message(const Mha__Log__Entry *message, struct entry *entry, struct err *why)
@@ -320,6 +319,7 @@ static int entry_from_message(const Mha__Log__Entry *message, struct entry *entr
 		return err_set(why, ERR_INVALID, "kind %u has the body of another kind", made.kind);
 	made.base_version = message->base_version;
 	made.epoch = message->epoch;
+	made.at_ms = message->at_ms;
 	rc = body_from_message(message, &made, why);
 	if (rc == 0)
 		*entry = made;
@@ -427,6 +427,8 @@ static void snapshot_to_message(const struct cluster *cluster, struct snapshot_m
 	snapshot->record = &out->record;
 	snapshot->settled = cluster->settled;
 	snapshot->rebuilding = cluster->rebuilding;
+	snapshot->degraded_lsn = cluster->degraded_lsn;
+	snapshot->degraded_ms = cluster->degraded_ms;
 	settings_to_message(&cluster->settings, &out->settings);
 	snapshot->settings = &out->settings;
 	snapshot_lists(cluster, out);
@@ -520,6 +522,8 @@ static int snapshot_from_message(const Mha__Log__Snapshot *message, struct clust
 	cluster->timeline = message->timeline;
 	cluster->timeline_max = message->timeline_max;
 	cluster->open_lsn = message->open_lsn;
+	cluster->degraded_lsn = message->degraded_lsn;
+	cluster->degraded_ms = message->degraded_ms;
 	cluster->settled = message->settled;
 	if ((rc = range_node(message->primary, true, "primary", &cluster->primary, why)) < 0 ||
 	    (rc = range_set(message->rebuilding, "rebuilding", &cluster->rebuilding, why)) < 0 ||

@@ -285,25 +285,14 @@ static void tell_operation(struct events *events, const struct cluster *cluster,
 		wall_ms);
 }
 
-/* Each commit is held by fewer standbys than the operators want. */
-static bool is_degraded(const struct cluster *cluster)
-{
-	return cluster->epoch > 0 && cluster->record.need < cluster_sync_need(cluster);
-}
-
-/* Where the record changed: a later LSN than any commit that the record before did not cover. */
-static wal_lsn record_lsn(const struct cluster *cluster, const struct entry *entry)
-{
-	return entry->kind == ENTRY_RECORD ? entry->record.lsn : cluster->open_lsn;
-}
-
 static void tell_record(struct events *events, const struct cluster *cluster,
 			const struct entry *entry, uint64_t wall_ms)
 {
-	add_sub(events, is_degraded(cluster) ? "record.degraded" : "record.restored",
+	add_sub(events, cluster_degraded(cluster) ? "record.degraded" : "record.restored",
 		json_pack("{s:I, s:o, s:o, s:i}", "epoch", (json_int_t)cluster->epoch, "lsn",
-			  lsn(record_lsn(cluster, entry)), "record", rule(cluster, cluster->record),
-			  "wanted", (int)cluster_sync_need(cluster)),
+			  lsn(cluster_record_lsn(cluster, entry)), "record",
+			  rule(cluster, cluster->record), "wanted",
+			  (int)cluster_sync_need(cluster)),
 		wall_ms);
 }
 
@@ -338,7 +327,7 @@ static void remember(struct events *events, const struct cluster *cluster)
 	state->settings = cluster->settings;
 	state->operation = operation == NULL ? 0 : operation->id;
 	state->operation_state = operation == NULL ? 0 : operation->state;
-	state->degraded = is_degraded(cluster);
+	state->degraded = cluster_degraded(cluster);
 }
 
 /* What the entry changed, beside what it says itself. */
@@ -347,12 +336,8 @@ static void tell_changes(struct events *events, const struct entry *entry,
 {
 	struct events_state *state = &events->state;
 	const struct operation *operation = newest(cluster);
-	const bool degraded = is_degraded(cluster);
+	const bool degraded = cluster_degraded(cluster);
 
-	if (degraded && !state->degraded && !(told && state->degraded_lsn != 0)) {
-		state->degraded_lsn = record_lsn(cluster, entry);
-		state->degraded_ms = told ? 0 : wall_ms;
-	}
 	if (told)
 		return;
 	if (entry->kind == ENTRY_REBUILD && entry->rebuild.end != 0)

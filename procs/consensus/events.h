@@ -28,8 +28,6 @@ struct events_state {
 	uint64_t operation; /* id and state of the newest */
 	uint8_t operation_state;
 	bool degraded; /* the record promises less than the mode wants */
-	uint64_t degraded_lsn;
-	uint64_t degraded_ms;
 };
 
 struct events_counts {

@@ -67,8 +67,6 @@ void report_recover(struct consensus *self)
 	}
 	events_init(&self->events, self->worker->bus, applied);
 	if (applied != 0) {
-		self->events.state.degraded_lsn = section->degraded_lsn;
-		self->events.state.degraded_ms = section->degraded_ms;
 		self->events.counts.holds = section->holds;
 		memcpy(self->events.counts.failovers, section->failovers,
 		       sizeof(section->failovers));
@@ -120,8 +118,6 @@ static void fill_raft(struct consensus *self, const struct raft_view *view)
 /* Counted by events.c as entries are applied. */
 static void fill_counts(struct status_consensus *section, const struct events *events)
 {
-	section->degraded_lsn = events->state.degraded ? events->state.degraded_lsn : 0;
-	section->degraded_ms = events->state.degraded ? events->state.degraded_ms : 0;
 	section->holds = events->counts.holds;
 	memcpy(section->failovers, events->counts.failovers, sizeof(section->failovers));
 	memcpy(section->operations, events->counts.operations, sizeof(section->operations));

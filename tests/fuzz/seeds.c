@@ -42,6 +42,7 @@ static struct facts some_facts(void)
 		.standby_count = 2,
 		.standbys = {{1, true, 0x3000100, 0x3000100}, {3, true, 0x3000100, 0x30000f0}},
 		.serving_epoch = 3,
+		.phase = PHASE_STEADY,
 	};
 
 	facts.position = (struct wal_position){.timeline = 4,

@@ -385,6 +385,38 @@ Test(cluster, record_that_makes_no_sense_is_refused)
 		     "before it is open");
 }
 
+Test(cluster, since_when_it_is_degraded_is_kept)
+{
+	struct cluster cluster = serving();
+	struct entry entry = record_entry(&cluster, 0, 0);
+
+	cr_expect_not(cluster_degraded(&cluster));
+	cluster.degraded_lsn = 0;
+	entry.record.lsn = 0x5000060;
+	entry.at_ms = 77;
+	must(&cluster, entry);
+	cr_expect(cluster_degraded(&cluster));
+	cr_expect_eq(cluster.degraded_lsn, 0x5000060);
+	cr_expect_eq(cluster.degraded_ms, 77);
+	entry = record_entry(&cluster, 0, 0);
+	entry.record.lsn = 0x6000000;
+	entry.at_ms = 78;
+	must(&cluster, entry);
+	cr_expect_eq(cluster.degraded_lsn, 0x5000060, "since when stays");
+	must(&cluster, record_entry(&cluster, node_bit(B), 1));
+	cr_expect_not(cluster_degraded(&cluster));
+	cr_expect_eq(cluster.degraded_ms, 77, "the last one stays known");
+	/* The mode may begin to want more than the record gives. */
+	entry = entry_on(&cluster, ENTRY_SETTINGS);
+	entry.settings = cluster.settings;
+	entry.settings.quorum_sync = 2;
+	entry.at_ms = 79;
+	must(&cluster, entry);
+	cr_expect(cluster_degraded(&cluster));
+	cr_expect_eq(cluster.degraded_lsn, cluster.open_lsn);
+	cr_expect_eq(cluster.degraded_ms, 79);
+}
+
 Test(cluster, rebuild_weakens_what_is_owed)
 {
 	struct cluster cluster = failed_over_to_b();

@@ -1,5 +1,6 @@
 /* Round trips of every struct and refusal of every field that is out of range. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "wire/convert.h"
@@ -24,6 +25,7 @@ static struct facts full_facts(void)
 		.serving_epoch = 10,
 		.excluded = true,
 		.needs_rebuild = true,
+		.phase = PHASE_PAUSED,
 	};
 
 	facts.position.timeline = 77;
@@ -83,6 +85,7 @@ Test(convert, facts_come_back_as_they_went)
 	cr_assert_eq(back.upstream, 3);
 	cr_assert_eq(back.promise, 12);
 	cr_assert_eq(back.config_epoch, 11);
+	cr_assert_eq(back.phase, PHASE_PAUSED);
 	cr_assert_eq(back.serving_epoch, 10);
 	cr_assert_eq(back.rule.members, 0x3fe);
 	cr_assert_eq(back.rule.need, 4);
@@ -341,7 +344,7 @@ static struct entry full_entry(uint8_t kind)
 		entry.opened.fork = 0x99;
 		entry.opened.system_id = 0x55;
 		entry.opened.open_us = 33;
-		entry.opened.at_ms = 34;
+		entry.at_ms = 34;
 		break;
 	case ENTRY_RECORD:
 		entry.record.record = (struct sync_rule){.members = 0x6, .need = 1};
@@ -526,7 +529,7 @@ Test(convert, what_operators_decided_comes_back_field_by_field)
 	cr_expect_eq(back.rebuild.fork, 0x88);
 	cr_expect_eq(back.rebuild.end, 0x99);
 	back = through_the_log(ENTRY_OPENED);
-	cr_expect_eq(back.opened.at_ms, 34);
+	cr_expect_eq(back.at_ms, 34);
 }
 
 static int decode_message(const Mha__Log__Entry *message, struct err *why)
@@ -554,10 +557,13 @@ Test(convert, damaged_entries_are_refused)
 	cr_expect_eq(log_entry_decode(big, sizeof(big), &entry, &why), ERR_TOO_BIG);
 	cr_expect_eq(log_entry_decode(NULL, 0, &entry, &why), ERR_VERSION);
 
+	char format[16];
+
+	snprintf(format, sizeof(format), "format %d", LOG_FORMAT_VERSION + 1);
 	m.format = LOG_FORMAT_VERSION + 1;
 	m.kind = ENTRY_FRESH;
 	cr_expect_eq(decode_message(&m, &why), ERR_VERSION);
-	cr_expect_not_null(strstr(why.text, "format 3"), "%s", why.text);
+	cr_expect_not_null(strstr(why.text, format), "%s", why.text);
 	cr_expect_not_null(strstr(why.text, "a newer version of mha4rdb"), "%s", why.text);
 	m.format = LOG_FORMAT_VERSION - 1;
 	cr_expect_eq(decode_message(&m, &why), ERR_VERSION);
@@ -714,6 +720,8 @@ static struct cluster small_cluster(void)
 		.earlier_count = 1,
 		.earlier = {{1, {.members = 0x4, .need = 1}, 1}},
 		.rebuilding = 0,
+		.degraded_lsn = 0x3100,
+		.degraded_ms = 1700000000001,
 		.lineage_count = 2,
 		.lineage = {{1, 1, 2, 1, 0x2000}, {2, 2, 3, 2, 0x3000}},
 		.decision_count = 1,
@@ -749,6 +757,8 @@ Test(convert, a_snapshot_comes_back_as_it_went)
 	cr_assert(back.opened && !back.settled && !back.resume);
 	cr_assert_eq(back.timeline_max, 3);
 	cr_assert_eq(back.open_lsn, 0x3000);
+	cr_assert_eq(back.degraded_lsn, 0x3100);
+	cr_assert_eq(back.degraded_ms, 1700000000001);
 	cr_assert_eq(back.record.members, 0x2);
 	cr_assert_eq(back.earlier[0].record.members, 0x4);
 	cr_assert_eq(back.earlier[0].primary, 1);

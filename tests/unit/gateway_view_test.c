@@ -506,7 +506,7 @@ Test(view, settings_degradation_and_ha)
 	cr_expect_str_eq(world->view.ha, "automatic");
 	cr_expect_not(world->view.degraded);
 	cluster->record.need = 0;
-	world->sections.consensus.degraded_lsn = 0x5000000;
+	cluster->degraded_lsn = 0x5000000;
 	view_build(&world->sections, &world->setup, &world->view);
 	cr_expect(world->view.degraded && world->view.degraded_lsn == 0x5000000);
 	cluster->settings.auto_failover = false;
@@ -551,6 +551,17 @@ Test(view, faults_maintenance_and_operations_are_shown)
 	cr_expect_str_eq(status->status.operations[0]->state, "running");
 	cr_expect_str_eq(status->status.operations[0]->phase, "steady");
 	cr_expect_str_eq(status->status.operations[0]->to, "n2");
+	/* A follower knows the phase from the leader's facts, as long as it hears them. */
+	world->sections.consensus.leader = 2;
+	world->sections.consensus.raft_state = 1;
+	world->sections.consensus.peers[2].facts.phase = PHASE_HALT;
+	view_build(&world->sections, &world->setup, &world->view);
+	status_to_message(&world->view, status);
+	cr_expect_str_eq(status->status.operations[0]->phase, "halt");
+	world->sections.consensus.peers[2].heard_ns = 1;
+	view_build(&world->sections, &world->setup, &world->view);
+	status_to_message(&world->view, status);
+	cr_expect_str_eq(status->status.operations[0]->phase, "");
 	cr_expect_eq(status->status.operations[0]->age_ms, 1500);
 	cluster->operations[0].state = OPERATION_ROLLED_BACK;
 	cluster->operations[0].reason = BLOCK_DEADLINE;

@@ -166,7 +166,7 @@ Test(mhactl, status_says_what_is_degraded_held_paused_and_under_way)
 	cluster->settings.pinned = true;
 	cluster->settings.maintenance = node_bit(3);
 	cluster->record.need = 0;
-	consensus->degraded_lsn = 0x5000000;
+	cluster->degraded_lsn = 0x5000000;
 	consensus->peers[2].facts.fault = FAULT_STARTUP_STOPPED;
 	cluster->operation_count = 1;
 	cluster->operations[0] = (struct operation){.id = 30,

@@ -151,6 +151,7 @@ static void take_local_facts(struct agent *agent, const struct facts *seen)
 	agent->self.job = kept.job;
 	agent->self.job_done = kept.job_done;
 	agent->self.job_total = kept.job_total;
+	agent->self.wal_oldest = kept.wal_oldest;
 	agent->self_known = seen->db != DB_UNKNOWN || agent->self_known;
 	agent->self_ns = agent->now_ns;
 	/* A monitor that has just started knows less than what it reported before. */
@@ -387,6 +388,7 @@ static void take_event(struct agent *agent, struct effects *effects,
 		agent->self.job = event->job.job;
 		agent->self.job_done = event->job.done;
 		agent->self.job_total = event->job.total;
+		agent->self.wal_oldest = event->job.wal_oldest;
 		break;
 	case EV_LEAVE:
 		agent->leaving = true;
@@ -468,7 +470,7 @@ static void track(struct agent *agent)
 	}
 	/* It would wait for ever; the fault goes away with the server, what follows from it does
 	 * not. */
-	if (self->fault == FAULT_WAL_MISSING && agent->stalled_ns != 0) {
+	if (agent_track_detour(agent)) {
 		agent->rebuild_wanted = true;
 		agent->rebuild_clone = true;
 	}

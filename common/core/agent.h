@@ -107,6 +107,7 @@ struct agent_event {
 			uint8_t job; /* enum db_job */
 			uint64_t done;
 			uint64_t total;
+			wal_lsn wal_oldest; /* as in struct facts */
 		} job;
 		struct call call;
 	};
@@ -223,6 +224,13 @@ struct agent {
 	uint64_t hung_ns;       /* since when the database here has not answered; 0: it does */
 	uint64_t stalled_ns;    /* since when it should stream and does not; 0: it does */
 	uint64_t starting_ns;   /* since when it starts, though it could stream; 0: it does not */
+	/* Where this standby gets WAL that the primary has no more; agent_detour.c. */
+	struct detour {
+		uint64_t epoch;  /* it is about */
+		node_id over;    /* stream from this standby for now; NODE_NONE: from the primary */
+		node_set failed; /* could not send it */
+		uint8_t count;   /* detours since this node last streamed from the primary */
+	} detour;
 	struct survey_request asked; /* survey being answered; epoch 0: none */
 	bool asked_complete;         /* asked_facts are measured under the promise */
 	bool asked_replied;          /* the present answer, complete or not, was sent */

@@ -108,6 +108,12 @@ void note_lost(struct agent *agent, struct effects *effects);
 void propose_held(struct agent *agent, struct effects *effects);
 void propose_resume(struct agent *agent, struct effects *effects);
 
+/* agent_detour.c */
+/* From whom this standby streams: the primary, or a standby that has what the primary removed. */
+node_id agent_upstream(const struct agent *agent);
+/* After agent->stalled_ns. True: it needs WAL that nobody has whom it could ask. */
+bool agent_track_detour(struct agent *agent);
+
 /* agent_local.c: answers to surveys, orders to the executors, grants. */
 void agent_local(struct agent *agent, struct effects *effects);
 /* An order for `executor` is wanted by somebody else than the local plan. */

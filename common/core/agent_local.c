@@ -305,7 +305,7 @@ static uint8_t plan_standby(const struct agent *agent, struct order *order)
 	if (!agent_primary_serves(agent) || agent_needs_rebuild(agent) ||
 	    !(on_lineage(agent) || recovers_rebuilt(agent)))
 		return ORDER_NONE;
-	order->upstream = cluster->primary;
+	order->upstream = agent_upstream(agent);
 	return configured_is(agent, order) ? ORDER_NONE : ORDER_DB_CONFIGURE;
 }
 

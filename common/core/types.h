@@ -143,6 +143,8 @@ struct facts {
 	/* The WAL receiver runs, and from whom it streams (NODE_NONE: not a member). */
 	bool receiving;
 	node_id upstream;
+	/* Nothing of its WAL from here on was removed; 0 = not known. */
+	wal_lsn wal_oldest;
 	/* From the database's own configuration: it takes no WAL of epochs before this one. */
 	uint64_t promise;
 	/* The epoch for which its configuration was last written. */

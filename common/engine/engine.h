@@ -69,8 +69,9 @@ struct engine_work {
 	uint64_t started_ns;
 	pid_t postmaster; /* 0: none */
 	char text[ENGINE_TEXT_SIZE];
-	bool ending;   /* the server was ended by order, or is being ended */
-	uint8_t fault; /* enum db_fault; FAULT_NONE */
+	bool ending;        /* the server was ended by order, or is being ended */
+	wal_lsn wal_oldest; /* nothing of the WAL from here on was removed; 0: not known */
+	uint8_t fault;      /* enum db_fault; FAULT_NONE */
 	char fault_text[ENGINE_TEXT_SIZE];
 };
 

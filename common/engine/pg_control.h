@@ -58,7 +58,7 @@ struct pg_job {
 	struct pg_ending *ending;
 	struct err failed;      /* why it failed, until the server that it started has ended */
 	bool own_timeline;      /* START: no other timeline is followed; it has diverged */
-	struct process_end end; /* START: how the server that gave up ended */
+	struct process_end end; /* how the last program, or the server that gave up, ended */
 	struct child *server;   /* INITDB: the private server of the new cluster */
 	const char *wait_dir;   /* a server of this directory is starting; NULL: nobody waits */
 	uint64_t moved_ns;      /* when progress was last seen */

@@ -79,6 +79,7 @@ static void on_ended(void *arg, const struct process_end *end)
 	int rc = 0;
 
 	job->child = NULL;
+	job->end = *end;
 	job->take_line = NULL;
 	job->measures = false;
 	forget_child(job);

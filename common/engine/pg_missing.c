@@ -1,7 +1,8 @@
 /*
  * A standby that asks for WAL which its upstream has removed asks for ever. PostgreSQL says so in
  * the standby's own log and nowhere else: what is appended to it is looked through, at most once
- * per look() and only when something was appended.
+ * per look() and only when something was appended. The other half is how far back this node's own
+ * WAL reaches, so that others know whom they may ask.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,6 +15,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "engine/pg_control.h"
+#include "engine/pg_rejoin.h"
 
 /* More than that between two looks is skipped: the message comes again. */
 #define READ_MAX 65536
@@ -30,6 +32,9 @@ struct wal_missing {
 	ino_t file;
 	off_t offset;
 	uint64_t read_generation;
+	bool read_log;
+	char wal[FILES_PATH_SIZE];
+	wal_lsn oldest;
 	char found[64]; /* the segment's name; "": nothing was found */
 	char segment[64];
 };
@@ -60,16 +65,13 @@ bool missing_find(const char *log, char segment[64])
 	return found;
 }
 
-/* In a thread. */
-static void on_read(uv_work_t *work)
+static void read_log(struct wal_missing *missing)
 {
-	struct wal_missing *missing = work->data;
 	char path[2 * FILES_PATH_SIZE], text[READ_MAX];
 	struct stat file;
 	ssize_t got = 0;
 	int fd;
 
-	missing->found[0] = '\0';
 	if (!log_newest(missing->log_dir, path))
 		return;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -91,6 +93,25 @@ static void on_read(uv_work_t *work)
 	(void)missing_find(text, missing->found);
 }
 
+/* In a thread. */
+static void on_read(uv_work_t *work)
+{
+	struct wal_missing *missing = work->data;
+
+	missing->found[0] = '\0';
+	missing->oldest = wal_oldest(missing->wal);
+	if (missing->read_log)
+		read_log(missing);
+}
+
+static void take_oldest(struct engine_control *control, wal_lsn oldest)
+{
+	if (control->work.wal_oldest == oldest)
+		return;
+	control->work.wal_oldest = oldest;
+	control_changed(control);
+}
+
 static void on_done(uv_work_t *work, int status)
 {
 	struct wal_missing *missing = work->data;
@@ -101,6 +122,7 @@ static void on_done(uv_work_t *work, int status)
 		free(missing);
 		return;
 	}
+	take_oldest(missing->control, missing->oldest);
 	if (missing->found[0] == '\0' || missing->read_generation != missing->generation ||
 	    missing->segment[0] != '\0')
 		return;
@@ -154,6 +176,7 @@ int missing_open(struct engine_control *control, struct err *why)
 		return err_set(why, ERR_NO_MEMORY, "out of memory");
 	missing->control = control;
 	snprintf(missing->log_dir, sizeof(missing->log_dir), "%s", control->paths.log_dir);
+	snprintf(missing->wal, sizeof(missing->wal), "%s", control->paths.wal);
 	control->missing = missing;
 	return 0;
 }
@@ -189,8 +212,9 @@ void missing_look(struct engine_control *control)
 	if (missing->segment[0] != '\0' &&
 	    (control->work.postmaster == 0 || pg_is_in_use(control->paths.data)))
 		missing_forget(control);
-	if (!missing->appended || missing->reading || control->work.postmaster == 0)
+	if (missing->reading || control->work.postmaster == 0)
 		return;
+	missing->read_log = missing->appended;
 	missing->appended = false;
 	missing->read_generation = missing->generation;
 	missing->work.data = missing;
@@ -206,7 +230,7 @@ void missing_tell(struct engine_control *control)
 		return;
 	work->fault = FAULT_WAL_MISSING;
 	snprintf(work->fault_text, sizeof(work->fault_text),
-		 "the upstream has removed WAL segment %s, which this standby needs; a clone is "
-		 "needed",
+		 "the upstream has removed WAL segment %s, which this standby needs; it comes from "
+		 "another standby that has it, else a clone is needed",
 		 control->missing->segment);
 }

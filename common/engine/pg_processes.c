@@ -166,13 +166,9 @@ static uint64_t title_number(const char *title)
 	return number;
 }
 
-/*
- * A startup process that waits for WAL that will never come still costs a little, again and again:
- * only seconds of CPU time and megabytes count.
- */
-static uint64_t startup_progress(pid_t pid, const char *title)
+uint64_t pg_program_progress(pid_t pid)
 {
-	uint64_t sum = title_number(title);
+	uint64_t sum = 0;
 	const char *read_bytes;
 	char text[512];
 
@@ -203,7 +199,7 @@ uint64_t pg_processes_progress(const char *data_dir)
 
 		if (read_line(found->pids[i], "cmdline", title, sizeof(title)) &&
 		    strstr(title, " startup ") != NULL)
-			progress = startup_progress(found->pids[i], title);
+			progress = title_number(title) + pg_program_progress(found->pids[i]);
 	}
 	free(found);
 	return progress;

@@ -38,6 +38,12 @@ bool pg_was_shut_down(const char *data_dir);
  */
 uint64_t pg_processes_progress(const char *data_dir);
 
+/*
+ * A number that changes while the process works or is at the disk. Who waits for what will never
+ * come still costs a little, again and again: only seconds of CPU time and megabytes count.
+ */
+uint64_t pg_program_progress(pid_t pid);
+
 /* The server streams from its upstream, or it is a primary in production. */
 bool pg_is_in_use(const char *data_dir);
 

@@ -266,13 +266,94 @@ static bool on_record(struct pg_job *job, const char *line)
 	return true;
 }
 
+struct span {
+	char first[32], last[32]; /* "": there is none */
+};
+
+static int widen(const char *name, void *arg, struct err *why)
+{
+	struct span *span = arg;
+
+	UNUSED(why);
+	if (strlen(name) != 24) /* a partial one, which pg_waldump does not look for */
+		return 0;
+	if (span->first[0] == '\0' || strcmp(name, span->first) < 0)
+		snprintf(span->first, sizeof(span->first), "%.24s", name);
+	if (strcmp(name, span->last) > 0)
+		snprintf(span->last, sizeof(span->last), "%.24s", name);
+	return 0;
+}
+
+bool rejoin_fork_gone(const char *wal, const struct pg_tail *tail, uint64_t segment_size)
+{
+	const struct tail_part *part = &tail->parts[0];
+
+	return tail->part_count > 0 && wal_segments(wal, part->timeline, segment_size, part->begin,
+						    part->begin + 1, NULL, NULL, NULL) == 0;
+}
+
+/*
+ * The segments of a part. They are named to pg_waldump: when it is to look for itself, it believes
+ * the first file of the directory, which may be one that is all zeros. False: it cannot begin.
+ */
+static bool find_span(const struct pg_job *job, struct tail_part *part, struct span *span)
+{
+	const uint64_t size = job->rejoin->source.segment_size;
+	const char *wal = job->control->paths.wal;
+	const wal_lsn limit = part->limit != 0 ? part->limit : UINT64_MAX;
+	struct span begin = {.first = ""};
+	char lsn[TEXT_LSN_SIZE];
+	int count;
+
+	(void)!wal_segments(wal, part->timeline, size, part->begin, part->begin + 1, widen, &begin,
+			    NULL);
+	count = wal_segments(wal, part->timeline, size, part->begin, limit, widen, span, NULL);
+	memcpy(span->first, begin.first, sizeof(span->first));
+	if (span->first[0] != '\0')
+		return true;
+	snprintf(part->last, sizeof(part->last), "the segment with %s is not there",
+		 text_format_lsn(part->begin, lsn));
+	part->unread = count != 0;
+	return false;
+}
+
+/*
+ * pg_waldump has ended. Killed, or hindered, it has not said what is in the WAL: it is asked again,
+ * and when that does not help either, all that is there counts as written.
+ */
+static void end_part(struct pg_job *job)
+{
+	enum { TRIES = 3 };
+	struct rejoin *rejoin = job->rejoin;
+	struct tail_part *part = &rejoin->tail.parts[rejoin->part];
+
+	job->read_part = false;
+	if (rejoin->killed || tail_read_ended(part, &job->end)) {
+		rejoin->part++;
+		return;
+	}
+	log_event(LOG_WARNING, "rejoin.unread", "pg_waldump ended by %s %d: %s",
+		  job->end.by_signal ? "signal" : "status", job->end.code, part->last);
+	if (++rejoin->failures < TRIES) {
+		tail_begin_again(&rejoin->tail);
+		rejoin->part = 0;
+		return;
+	}
+	part->unread = true;
+	if (job->end.by_signal || part->last[0] == '\0')
+		snprintf(part->last, sizeof(part->last), "pg_waldump was ended by %s %d",
+			 job->end.by_signal ? "signal" : "status", job->end.code);
+	rejoin->part++;
+}
+
 /* One part of the tail after the other: the step is taken again until there is none. */
 int rejoin_read(struct pg_job *job, struct err *why)
 {
 	const struct engine_control *control = job->control;
 	struct rejoin *rejoin = job->rejoin;
-	const struct tail_part *part = &rejoin->tail.parts[rejoin->part];
-	char program[FILES_PATH_SIZE], timeline[16], begin[TEXT_LSN_SIZE], end[TEXT_LSN_SIZE];
+	struct tail_part *part;
+	struct span span = {.first = ""};
+	char program[FILES_PATH_SIZE], timeline[16], begin[TEXT_LSN_SIZE];
 	const char *argv[] = {control_program(control, "pg_waldump", program),
 			      "-p",
 			      control->paths.wal,
@@ -280,28 +361,24 @@ int rejoin_read(struct pg_job *job, struct err *why)
 			      timeline,
 			      "-s",
 			      begin,
-			      NULL,
-			      end,
+			      span.first,
+			      span.last,
 			      NULL};
 	int rc;
 
-	if (job->read_part) {
-		job->read_part = false;
+	if (job->read_part)
+		end_part(job);
+	for (part = &rejoin->tail.parts[rejoin->part];
+	     rejoin->part < rejoin->tail.part_count && !find_span(job, part, &span); part++)
 		rejoin->part++;
-		part++;
-	}
 	if (rejoin->part >= rejoin->tail.part_count || rejoin->killed)
 		return 0;
 	snprintf(timeline, sizeof(timeline), "%" PRIu32, part->timeline);
 	text_format_lsn(part->begin, begin);
-	if (part->limit != 0) {
-		argv[7] = "-e";
-		text_format_lsn(part->limit, end);
-	}
 	if ((rc = job_run(job, argv, NULL, NULL, why)) < 0)
 		return rc;
 	job->take_line = on_record;
-	/* It ends with an error wherever the WAL ends. */
+	/* It ends with an error wherever the WAL ends; see end_part(). */
 	job->any_end = true;
 	job->read_part = true;
 	job->step--;

@@ -25,6 +25,7 @@ struct rejoin {
 	bool saved_before; /* what is here is half a rewind; its WAL was saved before that */
 	bool named;        /* the relations' names were asked for */
 	unsigned part;     /* the part of the tail that pg_waldump reads */
+	unsigned failures; /* times that pg_waldump ended without having come to the WAL's end */
 	bool killed;       /* pg_waldump was ended because it had told enough */
 	uint64_t counted;  /* records when progress was last told */
 	/* What a rehearsal said. */
@@ -47,6 +48,12 @@ MUST_CHECK int rejoin_read(struct pg_job *job, struct err *why);
 MUST_CHECK int rejoin_name(struct pg_job *job, struct err *why);
 MUST_CHECK int rejoin_save(struct pg_job *job, struct err *why);
 
+/*
+ * The segment in which the tail begins is not there. A tail that begins with a segment has it on
+ * its first part's timeline only, which need not be the one that forked.
+ */
+bool rejoin_fork_gone(const char *wal, const struct pg_tail *tail, uint64_t segment_size);
+
 typedef int (*wal_visit)(const char *name, void *arg, struct err *why);
 /*
  * The segments of `timeline` in the directory `wal` that overlap [begin, end), partial ones too,
@@ -55,6 +62,9 @@ typedef int (*wal_visit)(const char *name, void *arg, struct err *why);
 MUST_CHECK int wal_segments(const char *wal, uint32_t timeline, uint64_t segment_size,
 			    wal_lsn begin, wal_lsn end, wal_visit visit, void *arg,
 			    struct err *why);
+
+/* The lowest position of which the directory has the segment, on any timeline; 0: not known. */
+wal_lsn wal_oldest(const char *wal);
 
 /*
  * Remove saved sets beyond the newest `keep`, and those that `fresh` contains (same fork, longer).

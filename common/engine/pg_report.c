@@ -17,7 +17,7 @@ static wal_lsn last_end(const struct pg_tail *tail)
 static void put_acknowledged(FILE *to, const struct pg_tail *tail, const struct tail_facts *facts)
 {
 	fputs("Can a commit in it have been acknowledged to a client?\n", to);
-	if (tail->commits == 0)
+	if (tail->commits == 0 && !tail_is_unread(tail))
 		fputs("  No: no commit was found in it.\n", to);
 	else if (facts->rule == TAIL_RULE_SYNC)
 		fprintf(to,
@@ -151,11 +151,13 @@ void tail_summary(const struct pg_tail *tail, const struct tail_facts *facts, ch
 	char fork[TEXT_LSN_SIZE], end[TEXT_LSN_SIZE];
 
 	snprintf(text, size,
-		 "diverged WAL %s..%s: %" PRIu64 " commits, %" PRIu64 " aborts, %" PRIu64
+		 "diverged WAL %s..%s: %s%" PRIu64 " commits, %" PRIu64 " aborts, %" PRIu64
 		 " bytes; acknowledged: %s",
 		 text_format_lsn(tail->fork.lsn, fork), text_format_lsn(last_end(tail), end),
-		 tail->commits, tail->aborts, tail->bytes,
-		 tail->commits == 0 || facts->rule == TAIL_RULE_SYNC ? "none"
-		 : facts->rule == TAIL_RULE_ALONE                    ? "possible"
-								     : "not known");
+		 tail_is_unread(tail) ? "not all could be read; " : "", tail->commits, tail->aborts,
+		 tail->bytes,
+		 (tail->commits == 0 && !tail_is_unread(tail)) || facts->rule == TAIL_RULE_SYNC
+			 ? "none"
+		 : facts->rule == TAIL_RULE_ALONE ? "possible"
+						  : "not known");
 }

@@ -49,10 +49,8 @@ static int rewind_target(struct pg_job *job, struct err *why)
 		return err_set(why, ERR_REFUSED,
 			       "the timelines of this node and of node %s have nothing in common",
 			       rejoin->facts.source);
-	if (tail->part_count > 0 &&
-	    wal_segments(job->control->paths.wal, tail->fork.timeline, rejoin->source.segment_size,
-			 tail->fork.lsn, tail->fork.lsn + 1, NULL, NULL, why) == 0 &&
-	    tail_has_data(tail))
+	if (tail_has_data(tail) &&
+	    rejoin_fork_gone(job->control->paths.wal, tail, rejoin->source.segment_size))
 		return err_set(why, ERR_REFUSED, "the WAL of this node from the fork at %s is gone",
 			       text_format_lsn(tail->fork.lsn, lsn));
 	return 0;

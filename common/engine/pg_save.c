@@ -70,6 +70,35 @@ int wal_segments(const char *wal, uint32_t timeline, uint64_t segment_size, wal_
 	return count;
 }
 
+wal_lsn wal_oldest(const char *wal)
+{
+	DIR *dir = opendir(wal);
+	const struct dirent *entry;
+	uint64_t oldest = UINT64_MAX;
+	struct stat file = {.st_size = 0};
+
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		uint32_t timeline, high, low;
+		uint64_t place;
+
+		if (strlen(entry->d_name) != 24 ||
+		    !parse_segment_name(entry->d_name, &timeline, &high, &low))
+			continue;
+		/* Every segment is as long as the others. */
+		if (file.st_size == 0 &&
+		    (fstatat(dirfd(dir), entry->d_name, &file, 0) < 0 || !S_ISREG(file.st_mode)))
+			file.st_size = 0;
+		place = (uint64_t)high << 32 | low;
+		if (place < oldest)
+			oldest = place;
+	}
+	if (dir != NULL)
+		closedir(dir);
+	if (oldest == UINT64_MAX || file.st_size <= 0)
+		return 0;
+	return (oldest & ~(uint64_t)UINT32_MAX) + (oldest & UINT32_MAX) * (uint64_t)file.st_size;
+}
+
 struct copying {
 	const char *wal;
 	const char *to; /* NULL: only count */

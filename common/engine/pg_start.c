@@ -200,6 +200,12 @@ void start_look(struct pg_job *job)
 						       : CHILD_PATIENCE * patience_ns;
 	uint64_t progress;
 
+	/* Some say nothing for as long as they read: pg_verifybackup, the syncing of pg_rewind. */
+	if (job->child != NULL && job->patience_ms == 0 &&
+	    (progress = pg_program_progress(child_pid(job->child))) != job->progress) {
+		job->progress = progress;
+		job->moved_ns = now;
+	}
 	if (job->child != NULL && now - job->moved_ns > child_ns) {
 		snprintf(job->last_line, sizeof(job->last_line), "no progress for %" PRIu64 " ms",
 			 child_ns / UINT64_C(1000000));

@@ -282,10 +282,53 @@ void tail_line(struct pg_tail *tail, struct tail_part *part, const char *line)
 		take_end(tail, record.xid, record.lsn, record.desc);
 }
 
+bool tail_read_ended(const struct tail_part *part, const struct process_end *end)
+{
+	static const char *const words[] = {
+		"error in WAL record at", /* what is there is no record, or a damaged one */
+		"could not find a valid record after", /* none at all */
+		"could not find file",                 /* the WAL ends with a segment */
+		"WAL segment size must be",            /* one that was never written to */
+	};
+
+	if (end->by_signal)
+		return false;
+	for (size_t i = 0; i < COUNT_OF(words) && end->code != 0; i++) {
+		if (strstr(part->last, words[i]) != NULL)
+			return true;
+	}
+	return end->code == 0;
+}
+
+void tail_begin_again(struct pg_tail *tail)
+{
+	const struct pg_fork fork = tail->fork;
+	const unsigned count = tail->part_count;
+	struct tail_part parts[TAIL_PARTS_MAX];
+
+	for (unsigned i = 0; i < count; i++)
+		parts[i] = (struct tail_part){.timeline = tail->parts[i].timeline,
+					      .begin = tail->parts[i].begin,
+					      .limit = tail->parts[i].limit};
+	memset(tail, 0, sizeof(*tail));
+	tail->fork = fork;
+	tail->part_count = count;
+	memcpy(tail->parts, parts, count * sizeof(parts[0]));
+}
+
+bool tail_is_unread(const struct pg_tail *tail)
+{
+	for (unsigned i = 0; i < tail->part_count; i++) {
+		if (tail->parts[i].unread)
+			return true;
+	}
+	return false;
+}
+
 bool tail_has_data(const struct pg_tail *tail)
 {
-	return tail->commits + tail->aborts + tail->prepared > 0 || tail->relation_count > 0 ||
-	       tail_open_count(tail) > 0;
+	return tail_is_unread(tail) || tail->commits + tail->aborts + tail->prepared > 0 ||
+	       tail->relation_count > 0 || tail_open_count(tail) > 0;
 }
 
 void tail_name(struct pg_tail *tail, const char *line)

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "core/types.h"
 #include "engine/pg_source.h"
+#include "os/process.h"
 
 #define TAIL_PARTS_MAX     8
 #define TAIL_ENDS_MAX      256  /* commits and aborts that are listed */
@@ -49,7 +50,7 @@ struct tail_part {
 	wal_lsn limit;  /* where the node left this timeline; 0: it did not */
 	wal_lsn end;    /* after its last record that could be read; 0: there is none */
 	uint64_t size;  /* bytes of records */
-	bool unread;    /* pg_waldump was ended before it had read all */
+	bool unread;    /* pg_waldump has not read all, what follows is not known */
 	char last[200]; /* pg_waldump's last words */
 };
 
@@ -75,9 +76,21 @@ struct pg_tail {
 
 /* A line of pg_waldump about `part`, which is one of the tail's. */
 void tail_line(struct pg_tail *tail, struct tail_part *part, const char *line);
+/*
+ * How pg_waldump ended says that it has read `part` to where the WAL ends. False: it was killed or
+ * could not read, and nobody knows what follows.
+ */
+bool tail_read_ended(const struct tail_part *part, const struct process_end *end);
+/* Some of it was not read: numbers are lower bounds. */
+bool tail_is_unread(const struct pg_tail *tail);
+/* Forget what was read; which stretches there are stays. */
+void tail_begin_again(struct pg_tail *tail);
 /* Transactions that wrote and neither committed nor aborted. */
 unsigned tail_open_count(const struct pg_tail *tail);
-/* Something was written after the fork. Checkpoints and their like alone are nothing. */
+/*
+ * Something was written after the fork, or may have been: a part could not be read. Checkpoints and
+ * their like alone are nothing.
+ */
 bool tail_has_data(const struct pg_tail *tail);
 
 /* "1663/5/16384 name", as psql answers; for the relations that were found. */

@@ -178,6 +178,7 @@ void facts_to_message(const struct facts *facts, const char *detail, struct fact
 	out->facts.needs_rebuild = facts->needs_rebuild;
 	out->facts.fault = facts->fault;
 	out->facts.phase = facts->phase;
+	out->facts.wal_oldest = facts->wal_oldest;
 	out->facts.detail = detail == NULL ? nothing : text.to;
 }
 
@@ -207,6 +208,7 @@ int facts_from_message(const Mha__Bus__Facts *message, struct facts *facts, stru
 	made.serving_epoch = message->serving_epoch;
 	made.excluded = message->excluded;
 	made.needs_rebuild = message->needs_rebuild;
+	made.wal_oldest = message->wal_oldest;
 	*facts = made;
 	return 0;
 }

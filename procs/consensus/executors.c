@@ -161,6 +161,7 @@ static void take_job(struct consensus *self, const Mha__Bus__Job *job)
 	event.job.job = (uint8_t)job->job;
 	event.job.done = job->done;
 	event.job.total = job->total;
+	event.job.wal_oldest = job->wal_oldest;
 	if (consensus_takes_part(self))
 		raftnode_event(self->node, &event);
 }

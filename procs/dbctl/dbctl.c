@@ -62,6 +62,7 @@ static void send_job(struct dbctl *dbctl, enum route_id route)
 	job.ending = work->ending;
 	job.fault = work->fault;
 	job.fault_text = fault_text;
+	job.wal_oldest = work->wal_oldest;
 	if (bus_send(dbctl->worker->bus, route, &job.base, &why) < 0)
 		log_event(LOG_DEBUG, "dbctl.job", "%s", why.text);
 }

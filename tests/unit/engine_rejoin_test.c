@@ -370,3 +370,78 @@ Test(engine_rewind, hopeless_words_have_a_meaning)
 	cr_expect(rewind_hopeless("pg_rewind: error: connection to server at \"x\" failed") ==
 		  NULL);
 }
+
+Test(engine_tail, what_pg_waldump_did_not_read_is_not_nothing)
+{
+	static const struct {
+		const char *what, *last;
+		struct process_end end;
+		bool ended;
+	} cases[] = {
+		{"the last record",
+		 "pg_waldump: error: error in WAL record at 0/3003440: invalid record length at "
+		 "0/3003478: wanted 24, got 0",
+		 {.code = 1},
+		 true},
+		{"nothing there",
+		 "pg_waldump: error: could not find a valid record after 0/3000000",
+		 {.code = 1},
+		 true},
+		{"up to the end of a segment",
+		 "pg_waldump: error: could not find file \"000000020000000000000004\": No such "
+		 "file or directory",
+		 {.code = 1},
+		 true},
+		{"never written to",
+		 "pg_waldump: error: WAL segment size must be a power of two between 1 MB and 1 "
+		 "GB, but the WAL file \"000000020000000000000004\" header specifies 0 bytes",
+		 {.code = 1},
+		 true},
+		{"all segments",
+		 "pg_waldump: first record is after 0/3000000, at 0/3000028, skipping over 40 "
+		 "bytes",
+		 {.code = 0},
+		 true},
+		{"killed at once", "", {.by_signal = true, .code = 9}, false},
+		{"killed in the middle",
+		 "pg_waldump: first record is after 0/3000000, at 0/3000028, skipping over 40 "
+		 "bytes",
+		 {.by_signal = true, .code = 9},
+		 false},
+		{"a bad disk",
+		 "pg_waldump: error: could not read from file 000000020000000000000003, offset 0: "
+		 "Input/output error",
+		 {.code = 1},
+		 false},
+		{"no memory", "pg_waldump: error: out of memory", {.code = 1}, false},
+		{"no program", "", {.code = 127}, false},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct tail_part part = {.timeline = 2, .begin = 0x3000000};
+
+		snprintf(part.last, sizeof(part.last), "%s", cases[i].last);
+		cr_expect_eq(tail_read_ended(&part, &cases[i].end), cases[i].ended, "%s",
+			     cases[i].what);
+	}
+}
+
+Test(engine_tail, a_tail_that_could_not_be_read_is_saved_and_its_report_says_so)
+{
+	struct pg_tail *tail = read_tail();
+	char *text;
+
+	tail_begin_again(tail);
+	cr_expect_eq(tail->records + tail->commits + tail->relation_count + tail->parts[0].end, 0);
+	cr_expect_eq(tail_open_count(tail), 0);
+	cr_expect_eq(tail->fork.lsn, 0x5000028);
+	cr_expect_eq(tail->parts[0].begin, 0x5000028);
+	cr_expect(!tail_has_data(tail));
+	tail->parts[0].unread = true;
+	cr_expect(tail_has_data(tail), "what is not known is saved");
+	text = report_of(tail, TAIL_RULE_UNKNOWN);
+	cr_expect(strstr(text, "MORE FOLLOWS that was not read") != NULL, "%s", text);
+	cr_expect(strstr(text, "no commit was found") == NULL, "%s", text);
+	free(text);
+	free(tail);
+}

@@ -250,5 +250,37 @@ Test(engine_saved, segments_are_found_by_what_they_cover)
 		     1);
 	cr_expect_eq(wal_segments(paths.wal, 9, size, 0, UINT64_MAX, NULL, NULL, NULL), 0);
 	cr_expect_eq(wal_segments("/nonexistent", 9, size, 0, UINT64_MAX, NULL, NULL, NULL), 0);
+	cr_expect_eq(wal_oldest(paths.wal), 0, "segments without a size");
+	cr_expect_eq(wal_oldest("/nonexistent"), 0);
+	for (int i = 0; i < 3; i++) {
+		char path[sizeof(paths.wal) + 40];
+
+		snprintf(path, sizeof(path), "%s/0000000200000001%08X", paths.wal, 0xFD + i);
+		cr_assert_eq(truncate(path, (off_t)size), 0);
+	}
+	cr_assert_eq(file_remove(paths.wal, "000000030000000200000000", NULL), 0);
+	cr_expect_eq(wal_oldest(paths.wal), 0x1FD000000);
+	cr_assert_eq(tree_remove(base, NULL), 0);
+}
+
+/* The last segment of the timeline that forked ends where the tail begins: both names are true. */
+Test(engine_saved, a_tail_that_begins_with_a_segment_is_not_gone)
+{
+	const uint64_t size = UINT64_C(16) << 20;
+	struct pg_tail *tail = calloc(1, sizeof(*tail));
+	struct pg_paths paths;
+	char base[64];
+
+	cr_assert(tail != NULL);
+	make_world(&paths, base, false);
+	cr_assert_eq(directory_ensure(paths.wal, NULL), 0);
+	tail->fork = (struct pg_fork){.timeline = 2, .lsn = 0x4000000};
+	tail->part_count = 1;
+	tail->parts[0] = (struct tail_part){.timeline = 3, .begin = 0x4000000};
+	cr_assert_eq(file_write(paths.wal, "000000020000000000000003", "", 0600, NULL), 0);
+	cr_expect(rejoin_fork_gone(paths.wal, tail, size));
+	cr_assert_eq(file_write(paths.wal, "000000030000000000000004", "", 0600, NULL), 0);
+	cr_expect(!rejoin_fork_gone(paths.wal, tail, size));
+	free(tail);
 	cr_assert_eq(tree_remove(base, NULL), 0);
 }

@@ -26,6 +26,7 @@ from db_test import (BIN_DIR, DONE, FAILED, MONITOR_USER, OS_USER, Failure, Node
                      clone, free_ports, promote, say, skip)
 
 EPOCH = 5  # of the only primary, node 1
+SEGMENT = 16 << 20
 SMALL_MB = 400  # the disk of node 3
 AS_USER = ["setpriv", "--reuid", OS_USER, "--regid", OS_USER, "--init-groups"]
 
@@ -360,12 +361,13 @@ def wal_gone(n1, n2):
     n2.order("stop", epoch=EPOCH)
     result = n2.order("rewind", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
     say(f"  {result['text']}")
+    # Before the clone, which has the primary's settings.
+    admin(n1, "ALTER SYSTEM RESET wal_keep_size")
+    admin(n1, "SELECT pg_reload_conf()")
     n2.order("clone", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
     since = n2.mark()
     follow(n1, n2)
     n2.facts("no fault", lambda f: f["fault"] == "none" and f["receiving"], since=since)
-    admin(n1, "ALTER SYSTEM RESET wal_keep_size")
-    admin(n1, "SELECT pg_reload_conf()")
 
 
 def pruned(n1, n2):
@@ -378,6 +380,66 @@ def pruned(n1, n2):
         assert newest == sets(n2)[-1], (newest, sets(n2))
         have += 1
     assert len(sets(n2)) == 3, sets(n2)
+
+
+def promoted_on_boundary(n1, n2):
+    """Node 2 left node 1 where a segment begins; None: something was written in between."""
+    wait_replayed(n1, n2)
+    admin(n1, "CHECKPOINT")
+    admin(n1, "SELECT pg_switch_wal()")
+    wait_replayed(n1, n2)
+    n2.order("stop", epoch=EPOCH)
+    n2.order("start", epoch=EPOCH, promise=EPOCH, need=1)
+    if int(n2.sql("SELECT pg_last_wal_replay_lsn() - '0/0'")) % SEGMENT == 0:
+        return diverge(n2)
+    follow(n1, n2)
+    return None
+
+
+def on_boundary(n1, n2):
+    say("a fork at the very beginning of a segment is rewound like any other")
+    xid = None
+    for _ in range(20):
+        xid = xid or promoted_on_boundary(n1, n2)
+    assert xid is not None, "node 1 wrote after every switch"
+    n2.order("rewind", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
+    follow(n1, n2)
+    fork = re.search(r"^Fork: ([0-9A-F]+)/([0-9A-F]+) ", report(check_back(n1, n2, xid)), re.M)
+    assert (int(fork[1], 16) << 32 | int(fork[2], 16)) % SEGMENT == 0, fork
+
+
+def comes_first(node):
+    """A segment that was never written to, where the directory's order puts it first."""
+    for number in range(256):
+        name = f"{node.data}/pg_wal/0000000100000F00000000{number:02X}"
+        with open(name, "wb") as file:
+            file.truncate(SEGMENT)
+        with os.scandir(os.path.dirname(name)) as entries:
+            if next(e.name for e in entries if len(e.name) == 24) == os.path.basename(name):
+                return
+        os.unlink(name)
+    say("  (no such name here; left out)")
+
+
+def hindered(n1, n2):
+    say("a pg_waldump that is killed has not said that there is nothing to save")
+    xid = diverge(n2, rows=100000)
+    comes_first(n2)
+    order = n2.begin("rewind", epoch=EPOCH, promise=EPOCH, upstream=1)
+    deadline = time.monotonic() + 60
+    while True:
+        pid, program = child_of(n2)
+        if program == "pg_waldump":
+            os.kill(pid, signal.SIGKILL)
+            break
+        if time.monotonic() > deadline:
+            raise Failure("pg_waldump was never seen")
+    result = n2.result(order, timeout=180)
+    assert result["outcome"] == DONE, result
+    follow(n1, n2)
+    with open(f"{n2.dir}/log") as file:
+        assert "rejoin.unread" in file.read(), "it was not killed in time"
+    check_back(n1, n2, xid)
 
 
 def write_alone(cls, node):
@@ -413,6 +475,8 @@ def stories(args, n1, n2, n3):
         return
     # How long they take here: the kills are spread over that.
     span = {"rewind": plain_rewind(n1, n2), "clone": refused(n1, n2)}
+    on_boundary(n1, n2)
+    hindered(n1, n2)
     foreign(n1, n3)
     full_disk(n1, n3)
     wal_gone(n1, n2)

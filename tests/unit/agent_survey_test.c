@@ -640,6 +640,93 @@ Test(agent_survey, a_standby_that_missed_a_survey_is_not_rebuilt_for_nothing)
 		     1, "at the bootstrap only");
 }
 
+/* C was away while A and B went on; A has removed the WAL from then, and B has it from `kept` on.
+ */
+static struct world *without_wal(wal_lsn told, wal_lsn kept)
+{
+	struct world *world = started(3, 0);
+	struct agent_event job = {.kind = EV_JOB};
+	struct host *host = &world->hosts[C];
+
+	host->stuck = 1 << EXECUTOR_DBCTL;
+	world_kill_db(world, C);
+	world_run(world, 3000);
+	world->hosts[A].db.oldest = world->hosts[A].db.position.flushed;
+	world->hosts[B].db.oldest = kept;
+	cr_assert_lt(host->db.position.flushed, world->hosts[A].db.oldest);
+	job.job.wal_oldest = world->hosts[A].db.oldest;
+	world_event(world, A, job);
+	job.job.wal_oldest = told;
+	world_event(world, B, job);
+	host->stuck = 0;
+	return world;
+}
+
+static bool c_streams_from_b(const struct world *world)
+{
+	return world->hosts[C].db.receiving && world->hosts[C].db.upstream == B;
+}
+
+static bool c_streams_from_a(const struct world *world)
+{
+	return world->hosts[C].db.receiving && world->hosts[C].db.upstream == A;
+}
+
+Test(agent_survey, wal_that_another_standby_has_makes_no_clone)
+{
+	struct world *world = without_wal(1, 1);
+
+	world_until(world, "C streams from B", 20000, c_streams_from_b);
+	cr_expect(!node_in(world_cluster(world)->record.members, C), "it counts for nothing");
+	world_until(world, "C is back", 20000, all_stream);
+	cr_expect_eq(world->hosts[C].db.upstream, A);
+	cr_expect_eq(world->hosts[C].done[ORDER_DB_CLONE], 1, "at the bootstrap only");
+}
+
+Test(agent_survey, wal_that_nobody_has_makes_a_clone)
+{
+	struct world *world = without_wal(UINT64_MAX, UINT64_MAX);
+
+	world_until(world, "C is back", 20000, all_stream);
+	cr_expect_eq(world->hosts[C].done[ORDER_DB_CLONE], 2);
+}
+
+Test(agent_survey, wal_that_is_gone_when_it_is_asked_for_makes_a_clone)
+{
+	struct world *world = without_wal(1, UINT64_MAX);
+
+	world_until(world, "C is back", 30000, all_stream);
+	cr_expect_eq(world->hosts[C].done[ORDER_DB_CLONE], 2);
+}
+
+Test(agent_survey, a_detour_ends_with_the_promise_of_a_survey)
+{
+	struct world *world = without_wal(1, 1);
+	struct agent_event job = {.kind = EV_JOB, .job = {.wal_oldest = UINT64_MAX}};
+
+	world_event(world, A, job); /* C does not come back by itself */
+	world_until(world, "C streams from B", 20000, c_streams_from_b);
+	world_event(world, C,
+		    (struct agent_event){.kind = EV_SURVEY,
+					 .survey = {.from = A, .term = world->term, .epoch = 9}});
+	world->hosts[C].deaf = true;
+	world_run(world, 1000);
+	cr_expect_eq(world->hosts[C].db.upstream, NODE_NONE);
+	cr_expect_eq(world->hosts[C].db.promise, 9);
+}
+
+Test(agent_survey, a_detour_ends_with_its_sender)
+{
+	struct world *world = without_wal(1, 1);
+	struct agent_event job = {.kind = EV_JOB, .job = {.wal_oldest = UINT64_MAX}};
+
+	world_event(world, A, job);
+	world_until(world, "C streams from B", 20000, c_streams_from_b);
+	world->hosts[A].db.oldest = 0;
+	world->hosts[B].cut = true;
+	world_until(world, "C streams from A", 60000, c_streams_from_a);
+}
+
 /* --- odds and ends --- */
 
 Test(agent_survey, a_snapshot_is_as_good_as_the_log)

@@ -277,15 +277,27 @@ static bool can_follow(const struct db *db, const struct db *from)
 	return false;
 }
 
+/* It lets standbys in: a primary, or a standby that is fed itself. */
+static bool sends(const struct host *host)
+{
+	if (host->db.state == DB_PRIMARY)
+		return host->fence == FENCE_OPEN || host->fence == FENCE_CLIENTS;
+	return host->db.state == DB_STANDBY && host->db.receiving && host->fence == FENCE_NONE;
+}
+
 static void stream(struct world *world, node_id id)
 {
 	struct db *db = &world->hosts[id].db;
 	const struct host *from = &world->hosts[db->upstream];
+	const bool asks = db->state == DB_STANDBY && db->upstream != NODE_NONE &&
+			  !world->hosts[id].cut && !from->cut && sends(from) &&
+			  can_follow(db, &from->db);
 
-	db->receiving = db->state == DB_STANDBY && db->upstream != NODE_NONE &&
-			!world->hosts[id].cut && !from->cut && from->db.state == DB_PRIMARY &&
-			(from->fence == FENCE_OPEN || from->fence == FENCE_CLIENTS) &&
-			can_follow(db, &from->db);
+	db->receiving = asks && from->db.oldest <= db->position.flushed;
+	if (asks && !db->receiving)
+		db->fault = FAULT_WAL_MISSING;
+	else if (db->fault == FAULT_WAL_MISSING)
+		db->fault = FAULT_NONE;
 	if (db->receiving && !db->deaf)
 		db->position = from->db.position;
 	db->position.replayed = db->position.flushed;

@@ -33,6 +33,7 @@ struct db {
 	bool overruled;      /* what is configured does not become the rule */
 	bool deaf;           /* its receiver gets nothing, though it is connected */
 	uint8_t fault;       /* enum db_fault */
+	wal_lsn oldest;      /* its WAL before that was removed */
 	uint32_t promote_to; /* the next promotion takes this number, whatever is reserved */
 };
 

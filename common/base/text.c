@@ -95,3 +95,26 @@ bool text_copy(char *to, size_t size, const char *from)
 	memcpy(to, from, length + 1);
 	return true;
 }
+
+bool text_is_z85_key(const char *text)
+{
+	static const char Z85[] = "0123456789abcdefghijklmnopqrstuvwxyz"
+				 "ABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
+
+	if (strlen(text) != 40)
+		return false;
+	for (size_t group = 0; group < 40; group += 5) {
+		uint64_t value = 0;
+
+		for (size_t i = group; i < group + 5; i++) {
+			const char *digit = strchr(Z85, text[i]);
+
+			if (digit == NULL)
+				return false;
+			value = value * 85 + (uint64_t)(digit - Z85);
+		}
+		if (value > UINT32_MAX)
+			return false;
+	}
+	return true;
+}

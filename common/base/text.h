@@ -21,6 +21,9 @@ const char *text_format_lsn(uint64_t lsn, char buffer[TEXT_LSN_SIZE]);
 /* [a-z0-9][a-z0-9_-]*, 1..max characters: names that are safe in paths, SQL and labels. */
 MUST_CHECK bool text_is_name(const char *text, size_t max);
 
+/* A CURVE key: 40 characters of Z85 that decode. */
+MUST_CHECK bool text_is_z85_key(const char *text);
+
 /* Copy and terminate; false (and an empty string) when it does not fit. */
 MUST_CHECK bool text_copy(char *to, size_t size, const char *from);
 

@@ -16,6 +16,7 @@
 struct client {
 	void *context;
 	void *socket;
+	void *monitor; /* with keys: tells that a handshake failed; else NULL */
 	uint64_t last_id;
 	char endpoint[CLIENT_ENDPOINT_SIZE];
 };
@@ -68,7 +69,29 @@ static int set_int(void *socket, int option, int value)
 	return zmq_setsockopt(socket, option, &value, sizeof(value));
 }
 
-static int client_connect(struct client *client, struct err *why)
+#define MONITOR "inproc://handshake"
+
+static int set_keys(struct client *client, const struct client_keys *keys, struct err *why)
+{
+	const size_t size = sizeof(keys->server) - 1;
+
+	if (zmq_setsockopt(client->socket, ZMQ_CURVE_SERVERKEY, keys->server, size) != 0 ||
+	    zmq_setsockopt(client->socket, ZMQ_CURVE_PUBLICKEY, keys->public, size) != 0 ||
+	    zmq_setsockopt(client->socket, ZMQ_CURVE_SECRETKEY, keys->secret, size) != 0)
+		return zmq_failed("keys", why);
+	if (zmq_socket_monitor(client->socket, MONITOR,
+			       ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+				       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+				       ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL) != 0)
+		return zmq_failed("watch the handshake", why);
+	client->monitor = zmq_socket(client->context, ZMQ_PAIR);
+	if (client->monitor == NULL || set_int(client->monitor, ZMQ_LINGER, 0) != 0 ||
+	    zmq_connect(client->monitor, MONITOR) != 0)
+		return zmq_failed("watch the handshake", why);
+	return 0;
+}
+
+static int client_connect(struct client *client, const struct client_keys *keys, struct err *why)
 {
 	const int64_t reply_max = CLIENT_REPLY_MAX;
 
@@ -80,12 +103,15 @@ static int client_connect(struct client *client, struct err *why)
 	    set_int(client->socket, ZMQ_IPV6, 1) != 0 ||
 	    zmq_setsockopt(client->socket, ZMQ_MAXMSGSIZE, &reply_max, sizeof(reply_max)) != 0)
 		return zmq_failed("ZeroMQ socket", why);
+	if (keys != NULL && set_keys(client, keys, why) < 0)
+		return ERR_IO;
 	if (zmq_connect(client->socket, client->endpoint) != 0)
 		return zmq_failed(client->endpoint, why);
 	return 0;
 }
 
-int client_open(struct client **opened, const char *endpoint, struct err *why)
+int client_open(struct client **opened, const char *endpoint, const struct client_keys *keys,
+		struct err *why)
 {
 	struct client *client;
 	int rc;
@@ -104,7 +130,7 @@ int client_open(struct client **opened, const char *endpoint, struct err *why)
 	if (client == NULL)
 		return err_set(why, ERR_NO_MEMORY, "client: %zu bytes", sizeof(*client));
 	memcpy(client->endpoint, endpoint, strlen(endpoint) + 1);
-	if ((rc = client_connect(client, why)) < 0) {
+	if ((rc = client_connect(client, keys, why)) < 0) {
 		client_close(client);
 		return rc;
 	}
@@ -116,6 +142,10 @@ void client_close(struct client *client)
 {
 	if (client == NULL)
 		return;
+	if (client->monitor != NULL) {
+		(void)zmq_socket_monitor(client->socket, NULL, 0);
+		zmq_close(client->monitor);
+	}
 	if (client->socket != NULL)
 		zmq_close(client->socket);
 	if (client->context != NULL)
@@ -177,6 +207,28 @@ static int check_reply(const Mha__Client__Reply *reply, struct err *why)
 	return 0;
 }
 
+/* [uint16 event, uint32 value][endpoint] */
+static int handshake_failed(struct client *client, struct err *why)
+{
+	uint16_t event = 0;
+	zmq_msg_t part;
+
+	CHECK(zmq_msg_init(&part) == 0);
+	if (zmq_msg_recv(&part, client->monitor, ZMQ_DONTWAIT) >= 0 &&
+	    zmq_msg_size(&part) >= sizeof(event))
+		memcpy(&event, zmq_msg_data(&part), sizeof(event));
+	zmq_msg_close(&part);
+	if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+		return err_set(why, ERR_PERM,
+			       "%s: the agent does not know this key; its row in "
+			       "client.authorized_file is missing, or was not reloaded",
+			       client->endpoint);
+	return err_set(why, ERR_PERM,
+		       "%s: no CURVE handshake: the agent has another public key than was given, "
+		       "or its client.secret_file is not set",
+		       client->endpoint);
+}
+
 int client_call(struct client *client, Mha__Client__Request *request, unsigned timeout_ms,
 		Mha__Client__Reply **reply, struct err *why)
 {
@@ -189,16 +241,19 @@ int client_call(struct client *client, Mha__Client__Request *request, unsigned t
 	if ((rc = client_send(client, request, why)) < 0)
 		return rc;
 	while (*reply == NULL) {
-		zmq_pollitem_t item = {.socket = client->socket, .events = ZMQ_POLLIN};
+		zmq_pollitem_t items[2] = {{.socket = client->socket, .events = ZMQ_POLLIN},
+					   {.socket = client->monitor, .events = ZMQ_POLLIN}};
 		int64_t left = deadline - now_ms();
 
 		if (left <= 0)
 			return err_set(why, ERR_TIMEOUT, "%s: no answer within %u ms",
 				       client->endpoint, timeout_ms);
-		if (zmq_poll(&item, 1, (long)left) < 0 && zmq_errno() != EINTR)
+		if (zmq_poll(items, client->monitor != NULL ? 2 : 1, (long)left) < 0 && zmq_errno() != EINTR)
 			return zmq_failed(client->endpoint, why);
-		if (item.revents & ZMQ_POLLIN)
+		if (items[0].revents & ZMQ_POLLIN)
 			*reply = client_receive(client, request->id);
+		else if (items[1].revents & ZMQ_POLLIN)
+			return handshake_failed(client, why);
 	}
 	rc = check_reply(*reply, why);
 	if (rc < 0) {

@@ -14,6 +14,13 @@
 
 struct client;
 
+/* CURVE, all Z85: who is asked, and who asks. */
+struct client_keys {
+	char server[41]; /* the agent's public key */
+	char public[41];
+	char secret[41]; /* overwritten by whoever has used it */
+};
+
 /*
  * The local request socket of the agent whose paths.run_dir is `run_dir`, as a ZeroMQ endpoint.
  * ERR_NOT_FOUND: there is none; ERR_TOO_BIG: the path.
@@ -24,14 +31,17 @@ MUST_CHECK int client_local_endpoint(const char *run_dir, char endpoint[CLIENT_E
 /*
  * Connect to `endpoint` ("tcp://address:port" or "ipc:///path"). A local socket that nobody
  * listens on is found at once (ERR_GONE, ERR_NOT_FOUND, ERR_PERM); for tcp the first call tells.
+ * `keys` NULL: without encryption.
  */
-MUST_CHECK int client_open(struct client **client, const char *endpoint, struct err *why);
+MUST_CHECK int client_open(struct client **client, const char *endpoint,
+			   const struct client_keys *keys, struct err *why);
 /* NULL is fine. */
 void client_close(struct client *client);
 
 /*
  * Ask and wait at most `timeout_ms`. `request->version` and `request->id` are filled in. On
  * success `*reply` is the caller's, to be given to client_reply_free(). ERR_TIMEOUT: no answer;
+ * ERR_PERM: the agent does not know this key, or has another one than `keys` says;
  * an answer that says it is an error is returned as that error.
  */
 MUST_CHECK int client_call(struct client *client, Mha__Client__Request *request,

@@ -39,6 +39,30 @@ static int check_cluster(struct conf *conf, const struct conf_source *source, st
 	return 0;
 }
 
+/* Files that systemd may hand over as credentials. */
+static int check_secret_files(const struct conf *conf, const struct conf_source *source,
+			      struct err *why)
+{
+	static const enum option_row FILES[] = {
+		OPT_secret_key_file,        OPT_pg_replication_password_file,
+		OPT_client_secret_file,     OPT_client_authorized_file,
+		OPT_http_users_file,        OPT_http_certificate_file,
+		OPT_http_key_file,          OPT_http_client_ca_file,
+	};
+
+	for (size_t i = 0; i < COUNT_OF(FILES); i++) {
+		const char *path = text_of(conf, FILES[i]);
+
+		if (path[0] == '\0' && FILES[i] != OPT_secret_key_file)
+			continue;
+		if (!valid_secret_path(path))
+			return refuse(source, FILES[i], why,
+				      "must be an absolute path of letters, digits and ._+@:,=- "
+				      "without empty, \".\" or \"..\" parts, or credential:NAME");
+	}
+	return 0;
+}
+
 static int check_paths(const struct conf *conf, const struct conf_source *source, struct err *why)
 {
 	static const struct {
@@ -48,11 +72,9 @@ static int check_paths(const struct conf *conf, const struct conf_source *source
 		{OPT_state_dir, false},
 		{OPT_run_dir, false},
 		{OPT_libexec_dir, true},
-		{OPT_secret_key_file, false},
 		{OPT_pg_bin_dir, false},
 		{OPT_pg_data_dir, true},
 		{OPT_pg_socket_dir, false},
-		{OPT_pg_replication_password_file, true},
 		{OPT_pg_bootstrap_sql_file, true},
 		{OPT_watchdog_device, false},
 	};
@@ -122,6 +144,33 @@ static int check_vip(const struct conf *conf, const struct conf_source *source, 
 	return 0;
 }
 
+static bool is_loopback(const char *listen)
+{
+	return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]", 5) == 0;
+}
+
+/* Which of the files need each other. */
+static int check_access(const struct conf *conf, const struct conf_source *source, struct err *why)
+{
+	const bool tls = conf->http_certificate_file[0] != '\0';
+
+	if ((conf->client_secret_file[0] == '\0') != (conf->client_authorized_file[0] == '\0'))
+		return refuse(source, OPT_client_authorized_file, why,
+			      "and client.secret_file are given both or none of them");
+	if (tls != (conf->http_key_file[0] != '\0'))
+		return refuse(source, OPT_http_key_file, why,
+			      "and http.tls_certificate_file are given both or none of them");
+	if (!tls && conf->http_client_ca_file[0] != '\0')
+		return refuse(source, OPT_http_client_ca_file, why,
+			      "needs http.tls_certificate_file and http.tls_key_file");
+	if (!tls && conf->http_users_file[0] != '\0' && conf->http_listen[0] != '\0' &&
+	    !is_loopback(conf->http_listen))
+		return refuse(source, OPT_http_users_file, why,
+			      "would let passwords cross the network in clear: give "
+			      "http.tls_certificate_file too, or listen at 127.0.0.1");
+	return 0;
+}
+
 static int check_listeners(const struct conf *conf, const struct conf_source *source,
 			   struct err *why)
 {
@@ -158,6 +207,10 @@ int conf_check(struct conf *conf, const struct conf_source *source, struct err *
 	if ((rc = conf_check_members(conf, source, why)) < 0)
 		return rc;
 	if ((rc = check_paths(conf, source, why)) < 0)
+		return rc;
+	if ((rc = check_secret_files(conf, source, why)) < 0)
+		return rc;
+	if ((rc = check_access(conf, source, why)) < 0)
 		return rc;
 	if ((rc = check_timing(conf, source, why)) < 0)
 		return rc;

@@ -34,12 +34,27 @@ static int check_member(const struct conf *conf, const struct conf_source *sourc
 	if (!valid_address(member->address))
 		return refuse(source, index, MEM_address, why,
 			      "must be the IP address of one host (names are not looked up)");
-	if (!valid_z85_key(member->public_key))
+	if (!text_is_z85_key(member->public_key))
 		return refuse(source, index, MEM_public_key, why,
 			      "is no CURVE public key (40 characters of Z85)");
+	if (member->next_public_key[0] != '\0' && !text_is_z85_key(member->next_public_key))
+		return refuse(source, index, MEM_next_public_key, why,
+			      "is no CURVE public key (40 characters of Z85)");
+	if (strcmp(member->next_public_key, member->public_key) == 0)
+		return refuse(source, index, MEM_next_public_key, why,
+			      "is the same as public_key");
 	if (member->peer_port == member->postgres_port && member->kind == MEMBER_DATA)
 		return refuse(source, index, MEM_peer_port, why, "is the port of the database too");
 	return 0;
+}
+
+static bool keys_meet(const struct conf_member *a, const struct conf_member *b)
+{
+	return strcmp(a->public_key, b->public_key) == 0 ||
+	       strcmp(a->public_key, b->next_public_key) == 0 ||
+	       strcmp(a->next_public_key, b->public_key) == 0 ||
+	       (a->next_public_key[0] != '\0' &&
+		strcmp(a->next_public_key, b->next_public_key) == 0);
 }
 
 /* Two rows that would be the same node to somebody. */
@@ -55,7 +70,7 @@ static int check_distinct(const struct conf *conf, const struct conf_source *sou
 			return refuse(source, index, MEM_name, why, "is given to two members");
 		if (member->id == other->id)
 			return refuse(source, index, MEM_id, why, "is given to two members");
-		if (strcmp(member->public_key, other->public_key) == 0)
+		if (keys_meet(member, other))
 			return refuse(source, index, MEM_public_key, why,
 				      "is given to two members; every node has a key of its own");
 		if (!same_address(member->address, other->address))

@@ -36,6 +36,15 @@ bool path_is_within(const char *path, const char *folder)
 	return strncmp(path, folder, length) == 0 && (path[length] == '\0' || path[length] == '/');
 }
 
+bool valid_secret_path(const char *text)
+{
+	if (strncmp(text, "credential:", 11) != 0)
+		return valid_path(text);
+	text += 11;
+	return text[0] != '\0' && text[0] != '.' &&
+	       text[strspn(text, LOWER UPPER DIGITS "._-")] == '\0';
+}
+
 bool valid_uuid(const char *text)
 {
 	if (strlen(text) != 36)
@@ -143,26 +152,4 @@ bool valid_os_user(const char *text, size_t max)
 
 	return length >= 1 && length <= max && strchr(LOWER "_", text[0]) != NULL &&
 	       text[strspn(text, LOWER DIGITS "_-")] == '\0';
-}
-
-bool valid_z85_key(const char *text)
-{
-	static const char Z85[] = DIGITS LOWER UPPER ".-:+=^!/*?&<>()[]{}@%$#";
-
-	if (strlen(text) != 40)
-		return false;
-	for (size_t group = 0; group < 40; group += 5) {
-		uint64_t value = 0;
-
-		for (size_t i = group; i < group + 5; i++) {
-			const char *digit = strchr(Z85, text[i]);
-
-			if (digit == NULL)
-				return false;
-			value = value * 85 + (uint64_t)(digit - Z85);
-		}
-		if (value > UINT32_MAX)
-			return false;
-	}
-	return true;
 }

@@ -26,7 +26,7 @@ bool valid_interface(const char *text);
 bool valid_identifier(const char *text, size_t max);
 /* [a-z_][a-z0-9_-]* up to `max`. */
 bool valid_os_user(const char *text, size_t max);
-/* A CURVE key: 40 characters of Z85 that decode. */
-bool valid_z85_key(const char *text);
+/* valid_path(), or "credential:" and the name of a file in $CREDENTIALS_DIRECTORY. */
+bool valid_secret_path(const char *text);
 
 #endif

@@ -12,6 +12,7 @@
 enum control_kind {
 	/* master -> worker */
 	CONTROL_CONF = 1, /* a new configuration; its sealed memfd comes with the packet */
+	CONTROL_SECRET,   /* a new secret in a sealed memfd; the configuration follows */
 	CONTROL_STOP,     /* end orderly; flag 1: hand over first */
 	/* worker -> master */
 	CONTROL_READY, /* start() succeeded */

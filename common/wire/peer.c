@@ -1,56 +1,21 @@
 #include "wire/peer.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "base/check.h"
 #include "base/log.h"
-#include "wire/zap.h"
-#include "wire/zloop.h"
+#include "os/listen.h"
+#include "wire/peer_internal.h"
 
-/* A Raft message that waits is worthless soon. */
-#define PEER_QUEUE      64
-#define PEER_DRAIN_MAX  32
-#define PEER_LOG_GAP_MS 60000
-#define RECONNECT_MS    5
-
-/* The connection to one other member. */
-struct peer_link {
-	struct peer_net *net;
-	const struct peer_member *member;
-	void *socket;
-	void *monitor;
-	struct zloop_socket *attached;
-	bool up;
-	uint64_t opened_ms; /* when the connection was last asked for */
-	bool refusal_logged;
-	uint64_t refusal_ms;
-};
-
-struct logged {
-	bool once;
-	uint64_t at_ms;
-};
-
-struct peer_net {
-	uv_loop_t *loop;
-	uv_timer_t timer;
-	void *context;
-	struct peer_config config;
-	peer_handler handler;
-	void *arg;
-	struct zap *zap;
-	void *in;
-	struct zloop_socket *in_attached;
-	bool in_parts;
-	uint64_t dropped[PEER_DROP_COUNT];
-	struct logged logged[NODES_MAX + 1][PEER_DROP_COUNT];
-	struct peer_link links[NODES_MAX + 1]; /* by node id */
-};
+#define BACKLOG 64
 
 static const char *const DROP_NAMES[PEER_DROP_COUNT] = {
 	[PEER_DROP_STRANGER] = "stranger", [PEER_DROP_CLUSTER] = "cluster",
@@ -63,7 +28,7 @@ const char *peer_drop_name(enum peer_drop reason)
 	return (unsigned)reason < PEER_DROP_COUNT ? DROP_NAMES[reason] : "unknown";
 }
 
-static const struct peer_member *member_of(const struct peer_net *net, node_id id)
+const struct peer_member *peer_member_of(const struct peer_net *net, node_id id)
 {
 	for (unsigned i = 0; i < net->config.count; i++) {
 		if (net->config.members[i].id == id)
@@ -73,9 +38,9 @@ static const struct peer_member *member_of(const struct peer_net *net, node_id i
 }
 
 /* Known to be there once config_check() has passed. */
-static const struct peer_member *own_member(const struct peer_net *net)
+const struct peer_member *peer_own_member(const struct peer_net *net)
 {
-	const struct peer_member *self = member_of(net, net->config.self);
+	const struct peer_member *self = peer_member_of(net, net->config.self);
 
 	CHECK(self != NULL);
 	return self;
@@ -85,7 +50,7 @@ void peer_drop(struct peer_net *net, node_id from, enum peer_drop reason, const 
 {
 	CHECK(from <= NODES_MAX && (unsigned)reason < PEER_DROP_COUNT);
 
-	const struct peer_member *member = member_of(net, from);
+	const struct peer_member *member = peer_member_of(net, from);
 	struct logged *logged = &net->logged[from][reason];
 	uint64_t now_ms = uv_now(net->loop);
 
@@ -109,17 +74,32 @@ static void on_stranger(void *arg, const char *text)
 	peer_drop(arg, NODE_NONE, PEER_DROP_STRANGER, text);
 }
 
-/*
- * Who sent it, by the key; NODE_NONE when the transport does not say: libzmq lets everybody in
- * while there is no ZAP handler, but then without a User-Id.
- */
-static node_id frame_sender(zmq_msg_t *frame)
+/* The other member whose key this is, or is to become; NODE_NONE: nobody's. */
+static node_id key_owner(const struct peer_config *config, const char *key)
 {
-	const char *user = zmq_msg_gets(frame, "User-Id");
+	for (unsigned i = 0; i < config->count; i++) {
+		const struct peer_member *member = &config->members[i];
 
-	if (user == NULL || user[0] < '1' || user[0] > '9' || user[1] != '\0')
-		return NODE_NONE;
-	return (node_id)(user[0] - '0');
+		if (member->id != config->self && (strcmp(member->public_key, key) == 0 ||
+						   strcmp(member->next_public_key, key) == 0))
+			return member->id;
+	}
+	return NODE_NONE;
+}
+
+static bool is_enrolled(void *arg, const char *public_key)
+{
+	const struct peer_net *net = arg;
+
+	return key_owner(&net->config, public_key) != NODE_NONE;
+}
+
+/* Who sent it, by the key as it counts now; NODE_NONE when the transport does not say. */
+static node_id frame_sender(const struct peer_net *net, zmq_msg_t *frame)
+{
+	const char *key = zap_sender(frame);
+
+	return key != NULL ? key_owner(&net->config, key) : NODE_NONE;
 }
 
 /* Returns the reason for dropping it, or PEER_DROP_COUNT when it is fine. */
@@ -156,12 +136,12 @@ static enum peer_drop envelope_check(const struct peer_net *net, node_id sender,
 static void frame_accept(struct peer_net *net, zmq_msg_t *frame)
 {
 	Mha__Peer__Envelope *envelope = NULL;
-	node_id sender = frame_sender(frame);
+	node_id sender = frame_sender(net, frame);
 	struct err why = {0};
 	enum peer_drop reason;
 
 	if (sender == NODE_NONE) {
-		peer_drop(net, NODE_NONE, PEER_DROP_STRANGER, "a message without a proven sender");
+		peer_drop(net, NODE_NONE, PEER_DROP_STRANGER, "a message without a sender whose key is enrolled");
 		return;
 	}
 
@@ -196,7 +176,7 @@ static bool on_frames(void *arg, void *socket)
 		bool more = zmq_msg_more(&frame) != 0;
 
 		if (more || net->in_parts)
-			peer_drop(net, frame_sender(&frame), PEER_DROP_MALFORMED,
+			peer_drop(net, frame_sender(net, &frame), PEER_DROP_MALFORMED,
 				  "a message in parts");
 		else
 			frame_accept(net, &frame);
@@ -206,68 +186,7 @@ static bool on_frames(void *arg, void *socket)
 	return true;
 }
 
-static void link_event(struct peer_link *link, unsigned event, uint32_t value)
-{
-	uint64_t now_ms = uv_now(link->net->loop);
-	const char *name = link->member->name;
-
-	switch (event) {
-	case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
-		if (!link->up)
-			log_event(LOG_NOTICE, "peer.connected", "peer=%s id=%u", name,
-				  link->member->id);
-		link->up = true;
-		return;
-	case ZMQ_EVENT_DISCONNECTED:
-		if (link->up)
-			log_event(LOG_NOTICE, "peer.disconnected", "peer=%s id=%u", name,
-				  link->member->id);
-		link->up = false;
-		return;
-	case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-	case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
-		if (link->refusal_logged && now_ms - link->refusal_ms < PEER_LOG_GAP_MS)
-			return;
-		link->refusal_logged = true;
-		link->refusal_ms = now_ms;
-		log_event(LOG_WARNING, "peer.refused",
-			  "peer=%s id=%u code=%" PRIu32
-			  " it does not know this node's key, or has another key than configured",
-			  name, link->member->id, value);
-		return;
-	default:
-		return;
-	}
-}
-
-static bool on_monitor(void *arg, void *socket)
-{
-	struct peer_link *link = arg;
-
-	for (unsigned i = 0; i < PEER_DRAIN_MAX; i++) {
-		zmq_msg_t part;
-		uint16_t event = 0;
-		uint32_t value = 0;
-
-		zmq_msg_init(&part);
-		if (zmq_msg_recv(&part, socket, ZMQ_DONTWAIT) < 0) {
-			zmq_msg_close(&part);
-			return false;
-		}
-		/* [uint16 event, uint32 value][endpoint] */
-		if (zmq_msg_more(&part) && zmq_msg_size(&part) == sizeof(event) + sizeof(value)) {
-			const uint8_t *bytes = zmq_msg_data(&part);
-
-			memcpy(&event, bytes, sizeof(event));
-			memcpy(&value, bytes + sizeof(event), sizeof(value));
-		}
-		zmq_msg_close(&part);
-		link_event(link, event, value);
-	}
-	return true;
-}
-
-static int option_int(void *socket, int option, int value, struct err *why)
+int peer_option_int(void *socket, int option, int value, struct err *why)
 {
 	if (zmq_setsockopt(socket, option, &value, sizeof(value)) != 0)
 		return err_set(why, ERR_IO, "socket option %d: %s", option,
@@ -275,7 +194,7 @@ static int option_int(void *socket, int option, int value, struct err *why)
 	return 0;
 }
 
-static int option_text(void *socket, int option, const char *value, struct err *why)
+int peer_option_text(void *socket, int option, const char *value, struct err *why)
 {
 	if (zmq_setsockopt(socket, option, value, strlen(value)) != 0)
 		return err_set(why, ERR_IO, "socket option %d: %s", option,
@@ -299,7 +218,7 @@ struct int_option {
  * A silent connection is given up after T/4 + T/2 without a sign of life, a half-open one after
  * T/4, and a new attempt follows at once: after a cut has healed the next attempt gets through.
  */
-static int options_common(const struct peer_net *net, void *socket, struct err *why)
+int peer_options(const struct peer_net *net, void *socket, struct err *why)
 {
 	const int quarter = (int)net->config.election_ms / 4;
 	const struct int_option options[] = {
@@ -315,14 +234,12 @@ static int options_common(const struct peer_net *net, void *socket, struct err *
 		{ZMQ_RECONNECT_IVL, RECONNECT_MS},
 		{ZMQ_RECONNECT_IVL_MAX, clamp(quarter / 5, 20, 100)},
 		{ZMQ_IMMEDIATE, 1},
-
-		{ZMQ_BACKLOG, 64},
 	};
 	/* A frame over PEER_FRAME_MAX is counted; one over twice that ends the connection. */
 	const int64_t size_max = (int64_t)2 * PEER_FRAME_MAX;
 
 	for (size_t i = 0; i < COUNT_OF(options); i++) {
-		int rc = option_int(socket, options[i].option, options[i].value, why);
+		int rc = peer_option_int(socket, options[i].option, options[i].value, why);
 
 		if (rc < 0)
 			return rc;
@@ -332,123 +249,69 @@ static int options_common(const struct peer_net *net, void *socket, struct err *
 	return 0;
 }
 
-static void listen_at(const struct peer_member *member, char *endpoint, size_t size)
+void peer_address(const struct peer_member *member, char *text, size_t size)
 {
 	const bool six = strchr(member->address, ':') != NULL;
 
-	snprintf(endpoint, size, six ? "tcp://[%s]:%u" : "tcp://%s:%u", member->address,
-		 member->port);
+	snprintf(text, size, six ? "[%s]:%u" : "%s:%u", member->address, member->port);
 }
 
-/*
- * From this node's own address, whatever else the interface carries: a connection from the VIP
- * would die when the VIP moves away.
- */
-static void connect_to(const struct peer_member *self, const struct peer_member *member,
-		       char *endpoint, size_t size)
+static int in_bind(struct peer_net *net, struct err *why)
 {
-	const bool from_six = strchr(self->address, ':') != NULL;
-	const bool to_six = strchr(member->address, ':') != NULL;
+	char address[80], endpoint[96];
+	int fd, rc;
 
-	if (from_six != to_six)
-		listen_at(member, endpoint, size);
-	else
-		snprintf(endpoint, size, to_six ? "tcp://[%s]:0;[%s]:%u" : "tcp://%s:0;%s:%u",
-			 self->address, member->address, member->port);
+	peer_address(peer_own_member(net), address, sizeof(address));
+	snprintf(endpoint, sizeof(endpoint), "tcp://%s", address);
+	if (net->listener < 0 && (net->listener = listen_tcp(address, BACKLOG, false, why)) < 0)
+		return net->listener;
+	/* libzmq closes its own; this one stays for the next door. */
+	fd = fcntl(net->listener, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return err_set_errno(why, ERR_IO, errno, "listen at %s", endpoint);
+	if ((rc = peer_option_int(net->in, ZMQ_USE_FD, fd, why)) < 0 ||
+	    zmq_bind(net->in, endpoint) != 0) {
+		close(fd);
+		return rc < 0 ? rc
+			      : err_set(why, ERR_IO, "listen at %s: %s", endpoint,
+					zmq_strerror(zmq_errno()));
+	}
+	return 0;
 }
 
 static int in_open(struct peer_net *net, struct err *why)
 {
-	const struct peer_member *self = own_member(net);
-	char endpoint[128];
 	int rc;
 
 	net->in = zmq_socket(net->context, ZMQ_PULL);
 	if (net->in == NULL)
 		return err_set(why, ERR_IO, "socket: %s", zmq_strerror(zmq_errno()));
-	if ((rc = options_common(net, net->in, why)) < 0 ||
-	    (rc = option_int(net->in, ZMQ_CURVE_SERVER, 1, why)) < 0 ||
-	    (rc = option_text(net->in, ZMQ_CURVE_SECRETKEY, net->config.secret_key, why)) < 0 ||
-	    (rc = option_text(net->in, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, why)) < 0)
+	if ((rc = peer_options(net, net->in, why)) < 0 ||
+	    (rc = peer_option_int(net->in, ZMQ_CURVE_SERVER, 1, why)) < 0 ||
+	    (rc = peer_option_text(net->in, ZMQ_CURVE_SECRETKEY, net->config.secret_key, why)) <
+		    0 ||
+	    (rc = peer_option_text(net->in, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, why)) < 0 ||
+	    (rc = in_bind(net, why)) < 0)
 		return rc;
-	listen_at(self, endpoint, sizeof(endpoint));
-	if (zmq_bind(net->in, endpoint) != 0)
-		return err_set(why, ERR_IO, "listen at %s: %s", endpoint,
-			       zmq_strerror(zmq_errno()));
 	return zloop_attach_raw(&net->in_attached, net->loop, net->in, on_frames, net, why);
 }
 
-static int monitor_open(struct peer_link *link, struct err *why)
+static void in_close(struct peer_net *net)
 {
-	char endpoint[64];
-
-	snprintf(endpoint, sizeof(endpoint), "inproc://peer-%p", (void *)link);
-	if (zmq_socket_monitor(link->socket, endpoint,
-			       ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
-				       ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
-				       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) != 0)
-		return err_set(why, ERR_IO, "watch it: %s", zmq_strerror(zmq_errno()));
-	link->monitor = zmq_socket(link->net->context, ZMQ_PAIR);
-	if (link->monitor == NULL || zmq_connect(link->monitor, endpoint) != 0)
-		return err_set(why, ERR_IO, "watch it: %s", zmq_strerror(zmq_errno()));
-	return zloop_attach_raw(&link->attached, link->net->loop, link->monitor, on_monitor, link,
-				why);
-}
-
-/*
- * libzmq gives a connection up for good when the other side refuses the key, though its key list
- * may be another one after a restart. So a link that is down for T is asked for again.
- */
-static int link_connect(struct peer_link *link, struct err *why)
-{
-	char endpoint[192];
-
-	connect_to(own_member(link->net), link->member, endpoint, sizeof(endpoint));
-	/* Fails when there is none to end. */
-	(void)zmq_disconnect(link->socket, endpoint);
-	link->opened_ms = uv_now(link->net->loop);
-	if (zmq_connect(link->socket, endpoint) != 0)
-		return err_set(why, ERR_IO, "connect %s: %s", endpoint, zmq_strerror(zmq_errno()));
-	return 0;
+	zloop_detach(net->in_attached);
+	net->in_attached = NULL;
+	if (net->in != NULL)
+		zmq_close(net->in);
+	net->in = NULL;
+	net->in_parts = false;
 }
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct peer_net *net = timer->data;
-	uint64_t now_ms = uv_now(net->loop);
 
-	for (unsigned i = 1; i <= NODES_MAX; i++) {
-		struct peer_link *link = &net->links[i];
-		struct err why = {0};
-
-		if (link->socket == NULL || link->up ||
-		    now_ms - link->opened_ms < net->config.election_ms)
-			continue;
-		if (link_connect(link, &why) < 0)
-			log_event(LOG_WARNING, "peer.connect_failed", "peer=%s id=%u %s",
-				  link->member->name, i, why.text);
-	}
-}
-
-static int link_open(struct peer_net *net, const struct peer_member *member, const char *public_key,
-		     struct err *why)
-{
-	struct peer_link *link = &net->links[member->id];
-	int rc;
-
-	link->net = net;
-	link->member = member;
-	link->socket = zmq_socket(net->context, ZMQ_PUSH);
-	if (link->socket == NULL)
-		return err_set(why, ERR_IO, "socket: %s", zmq_strerror(zmq_errno()));
-	if ((rc = options_common(net, link->socket, why)) < 0 ||
-	    (rc = option_text(link->socket, ZMQ_CURVE_SERVERKEY, member->public_key, why)) < 0 ||
-	    (rc = option_text(link->socket, ZMQ_CURVE_PUBLICKEY, public_key, why)) < 0 ||
-	    (rc = option_text(link->socket, ZMQ_CURVE_SECRETKEY, net->config.secret_key, why)) <
-		    0 ||
-	    (rc = monitor_open(link, why)) < 0)
-		return rc;
-	return link_connect(link, why);
+	for (unsigned i = 1; i <= NODES_MAX; i++)
+		link_tick(&net->links[i]);
 }
 
 static int member_check(const struct peer_config *config, unsigned i, struct err *why)
@@ -465,6 +328,11 @@ static int member_check(const struct peer_config *config, unsigned i, struct err
 	if (strlen(member->public_key) != PEER_KEY_SIZE - 1 ||
 	    zmq_z85_decode(bytes, member->public_key) == NULL)
 		return err_set(why, ERR_INVALID, "its public_key is no Z85 key of 40 characters");
+	if (member->next_public_key[0] != '\0' &&
+	    (strlen(member->next_public_key) != PEER_KEY_SIZE - 1 ||
+	     zmq_z85_decode(bytes, member->next_public_key) == NULL))
+		return err_set(why, ERR_INVALID,
+			       "its next_public_key is no Z85 key of 40 characters");
 	for (unsigned j = 0; j < i; j++) {
 		if (config->members[j].id == member->id ||
 		    strcmp(config->members[j].public_key, member->public_key) == 0)
@@ -474,9 +342,18 @@ static int member_check(const struct peer_config *config, unsigned i, struct err
 	return 0;
 }
 
-static int config_check(const struct peer_net *net, char public_key[PEER_KEY_SIZE], struct err *why)
+static const struct peer_member *self_of(const struct peer_config *config)
 {
-	const struct peer_config *config = &net->config;
+	for (unsigned i = 0; i < config->count; i++) {
+		if (config->members[i].id == config->self)
+			return &config->members[i];
+	}
+	return NULL;
+}
+
+static int config_check(const struct peer_config *config, char public_key[PEER_KEY_SIZE],
+			struct err *why)
+{
 	const struct peer_member *self;
 
 	if (config->election_ms == 0)
@@ -484,7 +361,7 @@ static int config_check(const struct peer_net *net, char public_key[PEER_KEY_SIZ
 	if (config->count > NODES_MAX)
 		return err_set(why, ERR_INVALID, "%u members, at most %d", config->count,
 			       NODES_MAX);
-	self = member_of(net, config->self);
+	self = self_of(config);
 	if (self == NULL)
 		return err_set(why, ERR_INVALID, "this node is not among the members");
 	for (unsigned i = 0; i < config->count; i++) {
@@ -498,7 +375,8 @@ static int config_check(const struct peer_net *net, char public_key[PEER_KEY_SIZ
 		return err_set(why, ERR_INVALID,
 			       "the secret key is no CURVE key of 40 characters (make one with "
 			       "mha-keygen)");
-	if (strcmp(public_key, self->public_key) != 0)
+	if (strcmp(public_key, self->public_key) != 0 &&
+	    strcmp(public_key, self->next_public_key) != 0)
 		return err_set(why, ERR_INVALID,
 			       "the secret key belongs to the public key %s, but the configuration "
 			       "gives %s for this node (%s)",
@@ -506,29 +384,13 @@ static int config_check(const struct peer_net *net, char public_key[PEER_KEY_SIZ
 	return 0;
 }
 
-static int zap_start(struct peer_net *net, struct err *why)
-{
-	struct zap_key keys[NODES_MAX];
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < net->config.count; i++) {
-		const struct peer_member *member = &net->config.members[i];
-
-		if (member->id == net->config.self)
-			continue;
-		keys[count].id = member->id;
-		memcpy(keys[count].public_key, member->public_key, PEER_KEY_SIZE);
-		count++;
-	}
-	return zap_open(&net->zap, net->context, net->loop, keys, count, on_stranger, net, why);
-}
-
 static int open_all(struct peer_net *net, struct err *why)
 {
-	char public_key[PEER_KEY_SIZE];
 	int rc;
 
-	if ((rc = config_check(net, public_key, why)) < 0 || (rc = zap_start(net, why)) < 0 ||
+	if ((rc = config_check(&net->config, net->public_key, why)) < 0 ||
+	    (rc = zap_open(&net->zap, net->context, net->loop, is_enrolled, on_stranger, net,
+			   why)) < 0 ||
 	    (rc = in_open(net, why)) < 0)
 		return rc;
 	for (unsigned i = 0; i < net->config.count; i++) {
@@ -536,7 +398,7 @@ static int open_all(struct peer_net *net, struct err *why)
 
 		if (member->id == net->config.self)
 			continue;
-		if ((rc = link_open(net, member, public_key, why)) < 0)
+		if ((rc = link_open(net, member, why)) < 0)
 			return err_in(why, rc, "member %s", member->name);
 	}
 	rc = uv_timer_start(&net->timer, on_timer, net->config.election_ms,
@@ -557,6 +419,7 @@ int peer_open(struct peer_net **net, void *context, uv_loop_t *loop,
 	made->config = *config;
 	made->handler = handler;
 	made->arg = arg;
+	made->listener = -1;
 	uv_timer_init(loop, &made->timer);
 	made->timer.data = made;
 
@@ -570,6 +433,114 @@ int peer_open(struct peer_net **net, void *context, uv_loop_t *loop,
 	return 0;
 }
 
+/* Who was enrolled by `before` and is no longer. */
+static bool keys_were_revoked(const struct peer_config *before, const struct peer_config *after)
+{
+	for (unsigned i = 0; i < before->count; i++) {
+		const struct peer_member *member = &before->members[i];
+
+		if (member->id == before->self)
+			continue;
+		if (key_owner(after, member->public_key) != member->id ||
+		    (member->next_public_key[0] != '\0' &&
+		     key_owner(after, member->next_public_key) != member->id))
+			return true;
+	}
+	return false;
+}
+
+/* Keys may differ, and nothing else. */
+static int reload_check(const struct peer_net *net, const struct peer_config *fresh,
+			char public_key[PEER_KEY_SIZE], struct err *why)
+{
+	const struct peer_config *now = &net->config;
+	int rc = config_check(fresh, public_key, why);
+
+	if (rc < 0)
+		return rc;
+	if (fresh->self != now->self || fresh->cluster_id != now->cluster_id ||
+	    fresh->count != now->count)
+		return err_set(why, ERR_REFUSED, "only keys can change while the agent runs");
+	for (unsigned i = 0; i < now->count; i++) {
+		const struct peer_member *member = peer_member_of(net, fresh->members[i].id);
+
+		if (member == NULL || member->port != fresh->members[i].port ||
+		    strcmp(member->address, fresh->members[i].address) != 0)
+			return err_set(why, ERR_REFUSED,
+				       "member %s: only its keys can change while the agent runs",
+				       fresh->members[i].name);
+	}
+	return 0;
+}
+
+/* Rows keep their places, because links point at them. */
+static void take_keys(struct peer_net *net, const struct peer_config *fresh)
+{
+	for (unsigned i = 0; i < net->config.count; i++) {
+		struct peer_member *member = &net->config.members[i];
+
+		for (unsigned j = 0; j < fresh->count; j++) {
+			if (fresh->members[j].id != member->id)
+				continue;
+			memcpy(member->public_key, fresh->members[j].public_key, PEER_KEY_SIZE);
+			memcpy(member->next_public_key, fresh->members[j].next_public_key,
+			       PEER_KEY_SIZE);
+		}
+	}
+	memcpy(net->config.secret_key, fresh->secret_key, PEER_KEY_SIZE);
+}
+
+/* A link that was made with a key which does not count any more is made anew. */
+static void link_reload(struct peer_link *link, const char *before, bool renamed)
+{
+	const struct peer_member *member = link->member;
+	struct err why = {0};
+
+	if (!renamed && strcmp(before, member->public_key) == 0) {
+		link->next = false;
+		return;
+	}
+	if (!renamed && strcmp(before, member->next_public_key) == 0) {
+		link->next = true;
+		return;
+	}
+	link->next = false;
+	if (link_connect(link, &why) < 0)
+		log_event(LOG_WARNING, "peer.connect_failed", "peer=%s id=%u %s", member->name,
+			  member->id, why.text);
+}
+
+int peer_reload(struct peer_net *net, const struct peer_config *config, struct err *why)
+{
+	char public_key[PEER_KEY_SIZE], used[NODES_MAX + 1][PEER_KEY_SIZE];
+	bool revoked, renamed;
+	int rc = reload_check(net, config, public_key, why);
+
+	if (rc < 0)
+		return rc;
+	revoked = keys_were_revoked(&net->config, config);
+	renamed = strcmp(public_key, net->public_key) != 0;
+	for (unsigned i = 1; i <= NODES_MAX; i++)
+		snprintf(used[i], sizeof(used[i]), "%s",
+			 net->links[i].socket != NULL ? link_server_key(&net->links[i]) : "");
+	take_keys(net, config);
+	memcpy(net->public_key, public_key, sizeof(net->public_key));
+	if (revoked || renamed) {
+		/* libzmq cannot end one connection: all of them end, and who is enrolled is back
+		 * within a few ms. */
+		in_close(net);
+		if ((rc = in_open(net, why)) < 0)
+			return rc;
+		log_event(LOG_NOTICE, "peer.door", "key=%s revoked=%d connections begin anew",
+			  net->public_key, revoked);
+	}
+	for (unsigned i = 1; i <= NODES_MAX; i++) {
+		if (net->links[i].socket != NULL)
+			link_reload(&net->links[i], used[i], renamed);
+	}
+	return 0;
+}
+
 static void on_timer_closed(uv_handle_t *handle)
 {
 	free(handle->data);
@@ -579,20 +550,11 @@ void peer_close(struct peer_net *net)
 {
 	if (net == NULL)
 		return;
-	for (unsigned i = 0; i <= NODES_MAX; i++) {
-		struct peer_link *link = &net->links[i];
-
-		zloop_detach(link->attached);
-		if (link->monitor != NULL) {
-			(void)zmq_socket_monitor(link->socket, NULL, 0);
-			zmq_close(link->monitor);
-		}
-		if (link->socket != NULL)
-			zmq_close(link->socket);
-	}
-	zloop_detach(net->in_attached);
-	if (net->in != NULL)
-		zmq_close(net->in);
+	for (unsigned i = 0; i <= NODES_MAX; i++)
+		link_close(&net->links[i]);
+	in_close(net);
+	if (net->listener >= 0)
+		close(net->listener);
 	zap_close(net->zap);
 	explicit_bzero(net->config.secret_key, sizeof(net->config.secret_key));
 	uv_close((uv_handle_t *)&net->timer, on_timer_closed);

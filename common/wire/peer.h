@@ -1,8 +1,8 @@
 /*
  * Messages between agents: ZeroMQ over TCP with CURVE, one way per connection. Each agent binds
  * one PULL socket (CURVE server) at its member's address and connects one PUSH per other member
- * (CURVE client), so both ends prove their enrolled keys. The ZAP handler turns a key into a
- * member's id, and a frame that says it is from anybody else is dropped.
+ * (CURVE client), so both ends prove their enrolled keys. The ZAP handler lets enrolled keys
+ * in; the key names the member, and a frame that says it is from anybody else is dropped.
  *
  * Best effort and bounded: what cannot be sent now is dropped; small queues, no linger. A
  * connection that died without a word (a cut network) is noticed by heartbeats well within T and
@@ -27,6 +27,8 @@ struct peer_member {
 	char address[64]; /* IPv4 or IPv6 address */
 	uint16_t port;
 	char public_key[PEER_KEY_SIZE];
+	/* Accepted as well, and tried where the other is not answered; empty: none. */
+	char next_public_key[PEER_KEY_SIZE];
 };
 
 struct peer_config {
@@ -65,6 +67,16 @@ MUST_CHECK int peer_open(struct peer_net **net, void *context, uv_loop_t *loop,
 			 struct err *why);
 /* NULL is fine. The loop must run once more to end the handles. */
 void peer_close(struct peer_net *net);
+
+/*
+ * Take other keys, of this node and of others; nothing else may differ in `config` (ERR_REFUSED).
+ * Keys that are gone count no more at once: their connections end, and what they still sent is
+ * dropped. For that, and for a new key of this node, all connections are made anew, which takes a
+ * few ms. ERR_INVALID: as peer_open(). Nothing changes on these errors; on ERR_IO this node hears
+ * nobody.
+ */
+MUST_CHECK int peer_reload(struct peer_net *net, const struct peer_config *config,
+			   struct err *why);
 
 /*
  * Send now or not at all. Fills version, cluster_id, from and to of `envelope`. ERR_BUSY: no

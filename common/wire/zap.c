@@ -16,8 +16,7 @@
 struct zap {
 	void *socket;
 	struct zloop_socket *attached;
-	unsigned count;
-	struct zap_key keys[ZAP_KEYS_MAX];
+	zap_judge judge;
 	zap_stranger stranger;
 	void *arg;
 };
@@ -67,9 +66,9 @@ static bool part_is(const struct zap_request *request, unsigned part, const char
 	       memcmp(request->part[part], text, request->size[part]) == 0;
 }
 
-/* The member's id, or NODE_NONE. */
-static node_id request_judge(const struct zap *zap, const struct zap_request *request,
-			     char key[ZAP_KEY_SIZE])
+/* `key` is the proven one, or empty. */
+static bool request_judge(const struct zap *zap, const struct zap_request *request,
+			  char key[ZAP_KEY_SIZE])
 {
 	memset(key, 0, ZAP_KEY_SIZE);
 	if (request->parts != ZAP_PARTS || !part_is(request, PART_VERSION, "1.0") ||
@@ -77,12 +76,8 @@ static node_id request_judge(const struct zap *zap, const struct zap_request *re
 	    !part_is(request, PART_MECHANISM, "CURVE") ||
 	    request->size[PART_KEY] != ZAP_KEY_BYTES ||
 	    zmq_z85_encode(key, request->part[PART_KEY], ZAP_KEY_BYTES) == NULL)
-		return NODE_NONE;
-	for (unsigned i = 0; i < zap->count; i++) {
-		if (strcmp(zap->keys[i].public_key, key) == 0)
-			return zap->keys[i].id;
-	}
-	return NODE_NONE;
+		return false;
+	return zap->judge(zap->arg, key);
 }
 
 /* The asker waits inside this process: a queue that is full cannot be, so a failure is ignored. */
@@ -91,18 +86,17 @@ static void reply_part(void *socket, const void *bytes, size_t size, bool last)
 	(void)zmq_send(socket, bytes, size, ZMQ_DONTWAIT | (last ? 0 : ZMQ_SNDMORE));
 }
 
-static void reply(void *socket, const struct zap_request *request, node_id id)
+static void reply(void *socket, const struct zap_request *request, const char *key, bool enrolled)
 {
-	const char user[] = {(char)('0' + id)};
-	const char *code = id != NODE_NONE ? "200" : "400";
-	const char *text = id != NODE_NONE ? "OK" : "not enrolled";
+	const char *code = enrolled ? "200" : "400";
+	const char *text = enrolled ? "OK" : "not enrolled";
 	size_t id_size = request->parts > PART_ID ? request->size[PART_ID] : 0;
 
 	reply_part(socket, "1.0", 3, false);
 	reply_part(socket, request->part[PART_ID], id_size, false);
 	reply_part(socket, code, strlen(code), false);
 	reply_part(socket, text, strlen(text), false);
-	reply_part(socket, user, id != NODE_NONE ? 1 : 0, false);
+	reply_part(socket, key, enrolled ? strlen(key) : 0, false);
 	reply_part(socket, "", 0, true);
 }
 
@@ -118,10 +112,10 @@ static bool on_requests(void *arg, void *socket)
 		if (!request_read(socket, &request))
 			return false;
 
-		node_id id = request_judge(zap, &request, key);
+		const bool enrolled = request_judge(zap, &request, key);
 
-		reply(socket, &request, id);
-		if (id != NODE_NONE)
+		reply(socket, &request, key, enrolled);
+		if (enrolled)
 			continue;
 		err_set(&text, ERR_NOT_ALLOWED,
 			"refused %.*s with the key %s, which is not enrolled",
@@ -132,8 +126,8 @@ static bool on_requests(void *arg, void *socket)
 	return true;
 }
 
-int zap_open(struct zap **zap, void *context, uv_loop_t *loop, const struct zap_key *keys,
-	     unsigned count, zap_stranger stranger, void *arg, struct err *why)
+int zap_open(struct zap **zap, void *context, uv_loop_t *loop, zap_judge judge,
+	     zap_stranger stranger, void *arg, struct err *why)
 {
 	struct zap *made = calloc(1, sizeof(*made));
 	int linger = 0;
@@ -142,12 +136,7 @@ int zap_open(struct zap **zap, void *context, uv_loop_t *loop, const struct zap_
 	*zap = NULL;
 	if (made == NULL)
 		return err_set(why, ERR_NO_MEMORY, "open the gate: out of memory");
-	CHECK(count <= ZAP_KEYS_MAX);
-	for (unsigned i = 0; i < count; i++) {
-		CHECK(keys[i].id >= 1 && keys[i].id <= 9);
-		made->keys[i] = keys[i];
-	}
-	made->count = count;
+	made->judge = judge;
 	made->stranger = stranger;
 	made->arg = arg;
 	made->socket = zmq_socket(context, ZMQ_REP);
@@ -175,4 +164,11 @@ void zap_close(struct zap *zap)
 	if (zap->socket != NULL)
 		zmq_close(zap->socket);
 	free(zap);
+}
+
+const char *zap_sender(zmq_msg_t *message)
+{
+	const char *key = zmq_msg_gets(message, "User-Id");
+
+	return key != NULL && strlen(key) == ZAP_KEY_SIZE - 1 ? key : NULL;
 }

@@ -179,6 +179,20 @@ static void handle_conf(struct skeleton *skeleton, int fd)
 	free(fresh);
 }
 
+/* True: the worker keeps the descriptor. It is used by the reload that follows. */
+static bool take_secret(struct worker *worker, int fd)
+{
+	if (fd < 0 || !memfd_is_sealed(fd)) {
+		log_event(LOG_ERROR, "worker.reload",
+			  "the master sent no sealed secret; the old one stays");
+		return false;
+	}
+	if (memfd_is_sealed(worker->secret_fd))
+		close(worker->secret_fd);
+	worker->secret_fd = fd;
+	return true;
+}
+
 static void on_control(uv_poll_t *poll, int status, int events)
 {
 	struct skeleton *skeleton = poll->data;
@@ -201,6 +215,10 @@ static void on_control(uv_poll_t *poll, int status, int events)
 		return;
 	}
 	switch (message.kind) {
+	case CONTROL_SECRET:
+		if (take_secret(&skeleton->worker, fd))
+			fd = -1;
+		break;
 	case CONTROL_STOP:
 		handle_stop(skeleton, message.flag != 0);
 		break;
@@ -310,6 +328,7 @@ int worker_main(enum worker_id id, const struct worker_ops *ops)
 	worker->id = id;
 	worker->name = worker_id_name(id);
 	worker->ops = ops;
+	worker->secret_fd = WORKER_FD_SECRET;
 	log_open("-", worker->name, LOG_NOTICE);
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
 		log_event(LOG_ERROR, "worker.start", "SIGPIPE cannot be ignored");
@@ -328,16 +347,15 @@ int worker_main(enum worker_id id, const struct worker_ops *ops)
 	return EXIT_SUCCESS;
 }
 
-int worker_secret(char *secret, size_t size, struct err *why)
+static int read_secret(const struct worker *worker, void *into, size_t size, size_t *used,
+		       struct err *why)
 {
-	size_t used = 0;
-
-	CHECK(size > 0);
-	if (!memfd_is_sealed(WORKER_FD_SECRET))
+	*used = 0;
+	if (!memfd_is_sealed(worker->secret_fd))
 		return err_set(why, ERR_NOT_FOUND, "the master gave this worker no secret");
-	while (used < size) {
-		const ssize_t got =
-			pread(WORKER_FD_SECRET, secret + used, size - used, (off_t)used);
+	while (*used < size) {
+		const ssize_t got = pread(worker->secret_fd, (char *)into + *used, size - *used,
+					  (off_t)*used);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -345,14 +363,49 @@ int worker_secret(char *secret, size_t size, struct err *why)
 			return err_set_errno(why, ERR_IO, errno, "read the secret");
 		if (got == 0)
 			break;
-		used += (size_t)got;
+		*used += (size_t)got;
 	}
-	if (used == size)
+	if (*used == size)
 		return err_set(why, ERR_TOO_BIG, "the secret has more than %zu bytes", size - 1);
+	return 0;
+}
+
+int worker_secret(const struct worker *worker, char *secret, size_t size, struct err *why)
+{
+	size_t used;
+	int rc;
+
+	CHECK(size > 0);
+	if ((rc = read_secret(worker, secret, size, &used, why)) < 0)
+		return rc;
 	while (used > 0 && (secret[used - 1] == '\n' || secret[used - 1] == '\r'))
 		used--;
 	secret[used] = '\0';
 	if (used == 0 || strlen(secret) != used)
 		return err_set(why, ERR_INVALID, "the secret is empty or holds a NUL");
 	return 0;
+}
+
+int worker_secret_bytes(const struct worker *worker, uint8_t **bytes, size_t *size,
+			struct err *why)
+{
+	struct stat stat;
+	int rc;
+
+	*bytes = NULL;
+	if (!memfd_is_sealed(worker->secret_fd) || fstat(worker->secret_fd, &stat) < 0)
+		return err_set(why, ERR_NOT_FOUND, "the master gave this worker no secret");
+	if (stat.st_size < 0 || (size_t)stat.st_size > WORKER_SECRET_MAX)
+		return err_set(why, ERR_TOO_BIG, "the secret has more than %zu bytes",
+			       WORKER_SECRET_MAX);
+	*bytes = malloc((size_t)stat.st_size + 1);
+	if (*bytes == NULL)
+		return err_set(why, ERR_NO_MEMORY, "out of memory");
+	rc = read_secret(worker, *bytes, (size_t)stat.st_size + 1, size, why);
+	if (rc < 0) {
+		explicit_bzero(*bytes, (size_t)stat.st_size + 1);
+		free(*bytes);
+		*bytes = NULL;
+	}
+	return rc;
 }

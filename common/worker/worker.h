@@ -7,8 +7,8 @@
  *   4  the effective configuration, a sealed memfd
  *   5  the worker's own status section, read-write
  *   6  only vip: a packet socket (AF_PACKET), opened while there was still CAP_NET_RAW
- *   7  only consensus and dbctl: a secret, a sealed memfd: the node's CURVE secret key, or the
- *      replication password
+ *   7  only consensus, dbctl and gateway: a secret, a sealed memfd: the node's CURVE secret key, or the
+ *      replication password; gateway: a bundle (access/bundle.h)
  */
 #ifndef MHA_WORKER_WORKER_H
 #define MHA_WORKER_WORKER_H
@@ -25,6 +25,8 @@
 #define WORKER_FD_PACKET  6
 #define WORKER_FD_SECRET  7
 
+#define WORKER_SECRET_MAX ((size_t)1024 * 1024)
+
 struct worker {
 	const char *name;
 	enum worker_id id;
@@ -32,6 +34,7 @@ struct worker {
 	struct conf conf;
 	struct bus *bus;
 	struct status_map status;
+	int secret_fd; /* WORKER_FD_SECRET, or a newer one of the same kind */
 	void *self; /* the worker's own state */
 	const struct worker_ops *ops;
 };
@@ -60,10 +63,17 @@ int worker_main(enum worker_id id, const struct worker_ops *ops);
 void worker_stopped(struct worker *worker);
 
 /*
- * The secret of descriptor 7 as text, without a final line end. ERR_NOT_FOUND: this worker was
+ * The secret of descriptor 7, or the one that came with a reload, as text, without a final line end. ERR_NOT_FOUND: this worker was
  * given none; ERR_TOO_BIG: it does not fit into `size` bytes; ERR_INVALID: it is empty or holds a
  * NUL. Whoever has used it overwrites it (explicit_bzero).
  */
-MUST_CHECK int worker_secret(char *secret, size_t size, struct err *why);
+MUST_CHECK int worker_secret(const struct worker *worker, char *secret, size_t size,
+			     struct err *why);
+/*
+ * The same as bytes, however many (heap; to be overwritten and freed). ERR_TOO_BIG: more than
+ * WORKER_SECRET_MAX.
+ */
+MUST_CHECK int worker_secret_bytes(const struct worker *worker, uint8_t **bytes, size_t *size,
+				   struct err *why);
 
 #endif

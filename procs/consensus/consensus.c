@@ -473,9 +473,24 @@ static void consensus_finish(struct worker *worker)
 	worker->self = NULL;
 }
 
+static void consensus_reload(struct worker *worker)
+{
+	struct err why = {0};
+	const int rc = peers_reload(worker->self, &why);
+
+	if (rc == ERR_IO) {
+		/* Deaf, it would be a member only by name: the next life opens all anew. */
+		log_event(LOG_ERROR, "consensus.keys", "%s; this worker begins anew", why.text);
+		worker_stopped(worker);
+	} else if (rc < 0) {
+		log_event(LOG_ERROR, "consensus.keys", "%s; the old keys stay", why.text);
+	}
+}
+
 const struct worker_ops consensus_ops = {
 	.start = consensus_start,
 	.message = executors_message,
+	.reload = consensus_reload,
 	.stop = consensus_stop,
 	.finish = consensus_finish,
 };

@@ -111,6 +111,8 @@ void failure_tick(struct consensus *self);
 
 /* peers.c */
 MUST_CHECK int peers_open(struct consensus *self, struct err *why);
+/* The keys of the configuration that was reloaded. ERR_IO: other agents are not heard any more. */
+MUST_CHECK int peers_reload(struct consensus *self, struct err *why);
 int peers_send_raft(struct consensus *self, const struct raft_message *message, uint64_t sent_ns);
 void peers_send_heard(struct consensus *self, node_id to, uint64_t term, uint64_t sent_ns);
 void peers_send_survey(struct consensus *self, node_id to, const struct survey_request *survey);

@@ -223,7 +223,38 @@ void peers_send_call_result(struct consensus *self, node_id to, const struct cal
 	(void)send_to(self, to, &envelope);
 }
 
-int peers_open(struct consensus *self, struct err *why)
+static void take_members(const struct conf *conf, struct peer_config *config)
+{
+	for (unsigned i = 0; i < conf->member_count; i++) {
+		const struct conf_member *from = &conf->members[i];
+		struct peer_member *to = &config->members[i];
+
+		to->id = (node_id)from->id;
+		to->port = (uint16_t)from->peer_port;
+		snprintf(to->name, sizeof(to->name), "%s", from->name);
+		snprintf(to->address, sizeof(to->address), "%s", from->address);
+		snprintf(to->public_key, sizeof(to->public_key), "%s", from->public_key);
+		snprintf(to->next_public_key, sizeof(to->next_public_key), "%s",
+			 from->next_public_key);
+	}
+}
+
+static int take_secret(const struct consensus *self, struct peer_config *config, struct err *why)
+{
+	char text[KEY_FILE_MAX];
+	struct key key;
+	int rc;
+
+	if ((rc = worker_secret(self->worker, text, sizeof(text), why)) == 0 &&
+	    (rc = key_parse(text, &key, why)) == 0)
+		memcpy(config->secret_key, key.secret, sizeof(config->secret_key));
+	explicit_bzero(text, sizeof(text));
+	explicit_bzero(&key, sizeof(key));
+	return rc;
+}
+
+/* With `reload` the wire that is there takes the keys, else it is opened. */
+static int peers_apply(struct consensus *self, bool reload, struct err *why)
 {
 	const struct conf *conf = &self->worker->conf;
 	struct peer_config config = {
@@ -232,28 +263,25 @@ int peers_open(struct consensus *self, struct err *why)
 		.election_ms = (unsigned)conf->election_ms,
 		.count = conf->member_count,
 	};
-	char text[KEY_FILE_MAX];
-	struct key key;
 	int rc;
 
-	for (unsigned i = 0; i < conf->member_count; i++) {
-		const struct conf_member *from = &conf->members[i];
-		struct peer_member *to = &config.members[i];
-
-		to->id = (node_id)from->id;
-		to->port = (uint16_t)from->peer_port;
-		snprintf(to->name, sizeof(to->name), "%s", from->name);
-		snprintf(to->address, sizeof(to->address), "%s", from->address);
-		snprintf(to->public_key, sizeof(to->public_key), "%s", from->public_key);
-	}
-	if ((rc = worker_secret(text, sizeof(text), why)) == 0 &&
-	    (rc = key_parse(text, &key, why)) == 0) {
-		memcpy(config.secret_key, key.secret, sizeof(config.secret_key));
+	take_members(conf, &config);
+	rc = take_secret(self, &config, why);
+	if (rc == 0 && reload)
+		rc = peer_reload(self->peers, &config, why);
+	else if (rc == 0)
 		rc = peer_open(&self->peers, zsys_init(), self->worker->loop, &config, on_envelope,
 			       self, why);
-	}
-	explicit_bzero(text, sizeof(text));
-	explicit_bzero(&key, sizeof(key));
 	explicit_bzero(config.secret_key, sizeof(config.secret_key));
 	return rc < 0 ? err_in(why, rc, "keys.secret_file") : 0;
+}
+
+int peers_open(struct consensus *self, struct err *why)
+{
+	return peers_apply(self, false, why);
+}
+
+int peers_reload(struct consensus *self, struct err *why)
+{
+	return peers_apply(self, true, why);
 }

@@ -190,7 +190,7 @@ static int dbctl_open(struct dbctl *dbctl, struct err *why)
 
 	dbctl->ops = engine_control_find("postgresql");
 	CHECK(dbctl->ops != NULL);
-	if ((rc = worker_secret(secret, sizeof(secret), why)) < 0)
+	if ((rc = worker_secret(worker, secret, sizeof(secret), why)) < 0)
 		return err_in(why, rc, "replication password");
 	rc = dbctl->ops->open(&dbctl->control, worker->loop, &worker->conf, secret, &EVENTS, dbctl,
 			      why);

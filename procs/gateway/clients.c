@@ -1,28 +1,20 @@
 #include "gateway/clients.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zmq.h>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "gateway/doors.h"
 #include "gateway/requests.h"
 #include "os/clock.h"
 #include "wire/convert.h"
-#include "wire/zloop.h"
 
-#define REPLIES_QUEUED_MAX   64   /* per client; what is over is dropped */
-#define EVENTS_QUEUED_MAX    1024 /* per subscriber */
-#define REQUESTS_PER_TURN    32
-#define REQUEST_PARTS_MAX    3 /* client, empty delimiter of a REQ socket, request */
-#define HANDSHAKE_MS         3000
-#define HEARTBEAT_MS         5000
-#define HEARTBEAT_TIMEOUT_MS 15000
-#define BACKLOG              128
+#define REQUESTS_PER_TURN 32
+#define REQUEST_PARTS_MAX 3 /* client, empty delimiter of a REQ socket, request */
 
 #define PENDING_MAX     48 /* requests whose answer is awaited */
 #define PENDING_TURN_MS 100
@@ -39,6 +31,8 @@ struct pending {
 	uint64_t call_id;
 	struct event_number since;
 	uint64_t until_ns;
+	enum door_id door;
+	char key[ACCESS_KEY_SIZE]; /* that the client has proven; empty: none */
 	bool delimiter;
 	size_t client_size;
 	uint8_t client[CLIENT_ID_MAX];
@@ -46,11 +40,17 @@ struct pending {
 
 struct clients {
 	struct gateway *gateway;
-	zsock_t *router;
-	zsock_t *publisher; /* NULL: client.publish is empty */
-	struct zloop_socket *watched;
+	struct doors doors;
+	bool renew; /* connections over TCP end as soon as nobody of them is waiting */
 	uv_timer_t *turns; /* runs while something is pending */
 	struct pending pending[PENDING_MAX];
+};
+
+/* Where a request came in, and from whom. */
+struct origin {
+	enum door_id door;
+	const char *key; /* NULL: none was proven */
+	struct caller caller;
 };
 
 /* One request as it came: parts[0] is the client, the last one the request. */
@@ -107,7 +107,8 @@ static void send_reply(void *socket, const void *client, size_t client_size, boo
 
 static void on_turn(uv_timer_t *timer);
 
-static struct pending *pending_new(struct clients *clients, struct letter *letter, bool delimiter,
+static struct pending *pending_new(struct clients *clients, struct letter *letter,
+				   const struct origin *origin, bool delimiter,
 				   const struct request *request, uint64_t wait_ms)
 {
 	zmq_msg_t *client = &letter->parts[0];
@@ -122,10 +123,12 @@ static struct pending *pending_new(struct clients *clients, struct letter *lette
 			.id = request->id,
 			.since = request->since,
 			.until_ns = clock_boot_ns() + wait_ms * 1000000,
+			.door = origin->door,
 			.delimiter = delimiter,
 			.client_size = zmq_msg_size(client),
 		};
 		memcpy(row->client, zmq_msg_data(client), row->client_size);
+		snprintf(row->key, sizeof(row->key), "%s", origin->key != NULL ? origin->key : "");
 		CHECK(uv_timer_start(clients->turns, on_turn, PENDING_TURN_MS, PENDING_TURN_MS) ==
 		      0);
 		return row;
@@ -135,9 +138,11 @@ static struct pending *pending_new(struct clients *clients, struct letter *lette
 
 static void pending_reply(struct clients *clients, struct pending *row, uint8_t *reply, size_t size)
 {
-	if (size > 0)
-		send_reply(zsock_resolve(clients->router), row->client, row->client_size,
-			   row->delimiter, reply, size);
+	zsock_t *socket = clients->doors.doors[row->door].socket;
+
+	if (size > 0 && socket != NULL)
+		send_reply(zsock_resolve(socket), row->client, row->client_size, row->delimiter,
+			   reply, size);
 	free(reply);
 	row->step = REQUEST_ANSWER;
 	clients->gateway->counters.client_requests++;
@@ -181,6 +186,31 @@ void clients_call_end(struct clients *clients, const struct call_result *result)
 	}
 }
 
+/* Somebody over TCP waits for an answer. */
+static bool is_waited_for(const struct clients *clients)
+{
+	for (unsigned i = 0; i < PENDING_MAX; i++) {
+		if (clients->pending[i].step != REQUEST_ANSWER &&
+		    clients->pending[i].door == DOOR_REQUESTS)
+			return true;
+	}
+	return false;
+}
+
+/* Who was revoked may do nothing from the reload on; its connection ends here. */
+static void renew_when_idle(struct clients *clients)
+{
+	struct err why = {0};
+
+	if (!clients->renew || is_waited_for(clients))
+		return;
+	clients->renew = false;
+	if (doors_renew(&clients->doors, &why) < 0) {
+		log_event(LOG_ERROR, "gateway.keys", "%s; this worker begins anew", why.text);
+		worker_stopped(clients->gateway->worker);
+	}
+}
+
 /* Deadlines: no events came, or the consensus worker is gone with the call. */
 static void on_turn(uv_timer_t *timer)
 {
@@ -202,7 +232,8 @@ static void on_turn(uv_timer_t *timer)
 			pending_events(clients, row);
 		any = any || row->step != REQUEST_ANSWER;
 	}
-	if (!any)
+	renew_when_idle(clients);
+	if (!any && !clients->renew)
 		uv_timer_stop(timer);
 }
 
@@ -227,8 +258,31 @@ static bool is_trusted(const zmq_msg_t *request)
 	return *end == ':' && (user == 0 || user == geteuid());
 }
 
-static int start_call(struct clients *clients, struct letter *letter, bool delimiter,
-		      struct request *request, struct err *why)
+/* What the connection proves: a user of this host, a key, or nothing. */
+static void find_origin(const struct clients *clients, enum door_id door, zmq_msg_t *part,
+			struct origin *origin)
+{
+	const struct access *access = clients->gateway->access;
+	const struct access_row *row;
+
+	*origin = (struct origin){.door = door, .caller = {.role = ROLE_READ, .name = ""}};
+	if (door == DOOR_LOCAL) {
+		origin->caller.local = true;
+		if (is_trusted(part))
+			origin->caller.role = ROLE_ADMIN;
+		return;
+	}
+	if (!access->curve)
+		return;
+	/* As the table is now, not as it was when the connection was made. */
+	origin->key = zap_sender(part);
+	row = origin->key != NULL ? access_by_key(&access->clients, origin->key) : NULL;
+	origin->caller.role = row != NULL ? row->role : ROLE_NONE;
+	origin->caller.name = row != NULL ? row->name : "";
+}
+
+static int start_call(struct clients *clients, struct letter *letter, const struct origin *origin,
+		      bool delimiter, struct request *request, struct err *why)
 {
 	struct gateway *gateway = clients->gateway;
 	const struct conf *conf = &gateway->worker->conf;
@@ -236,7 +290,7 @@ static int start_call(struct clients *clients, struct letter *letter, bool delim
 	Mha__Bus__Call message;
 	int rc;
 
-	row = pending_new(clients, letter, delimiter, request,
+	row = pending_new(clients, letter, origin, delimiter, request,
 			  5 * conf->election_ms + 1000 + CALL_SPARE_MS);
 	if (row == NULL)
 		return err_set(why, ERR_BUSY, "too many requests are being answered; ask again");
@@ -247,26 +301,28 @@ static int start_call(struct clients *clients, struct letter *letter, bool delim
 		row->step = REQUEST_ANSWER;
 		return err_in(why, rc, "the consensus worker of this agent takes no calls now");
 	}
-	log_event(LOG_NOTICE, "gateway.call", "call=%s id=%llu node=%u",
+	log_event(LOG_NOTICE, "gateway.call", "call=%s id=%llu node=%u by=%s",
 		  call_kind_name(request->call.kind), (unsigned long long)request->call.id,
-		  request->call.node);
+		  request->call.node, origin->caller.local ? "local" : origin->caller.name);
 	return 0;
 }
 
-static void read_letter(struct clients *clients, struct letter *letter, bool delimiter,
-			struct request *out)
+static void read_letter(struct clients *clients, struct letter *letter, enum door_id door,
+			bool delimiter, struct request *out)
 {
 	zmq_msg_t *part = &letter->parts[letter->count - 1];
 	struct gateway *gateway = clients->gateway;
+	struct origin origin;
 	struct err why = {0};
 	int rc = 0;
 
+	find_origin(clients, door, part, &origin);
 	request_read(zmq_msg_data(part), zmq_msg_size(part), gateway_look(gateway),
-		     &gateway->events, is_trusted(part), out);
+		     &gateway->events, &origin.caller, out);
 	if (out->step == REQUEST_CALL)
-		rc = start_call(clients, letter, delimiter, out, &why);
+		rc = start_call(clients, letter, &origin, delimiter, out, &why);
 	else if (out->step == REQUEST_WAIT &&
-		 pending_new(clients, letter, delimiter, out, out->wait_ms) == NULL)
+		 pending_new(clients, letter, &origin, delimiter, out, out->wait_ms) == NULL)
 		rc = err_set(&why, ERR_BUSY, "too many requests are being answered; ask again");
 	if (rc < 0) {
 		out->step = REQUEST_REFUSE;
@@ -274,7 +330,8 @@ static void read_letter(struct clients *clients, struct letter *letter, bool del
 	}
 }
 
-static void letter_answer(struct clients *clients, void *socket, struct letter *letter)
+static void letter_answer(struct clients *clients, enum door_id door, void *socket,
+			  struct letter *letter)
 {
 	bool delimiter = letter->count >= 2 && zmq_msg_size(&letter->parts[1]) == 0;
 	struct request request = {.step = REQUEST_REFUSE};
@@ -286,7 +343,7 @@ static void letter_answer(struct clients *clients, void *socket, struct letter *
 			"one from a REQ socket");
 		request.size = request_refuse(0, &why, &request.reply);
 	} else {
-		read_letter(clients, letter, delimiter, &request);
+		read_letter(clients, letter, door, delimiter, &request);
 	}
 	if (request.step == REQUEST_REFUSE)
 		clients->gateway->counters.refused++;
@@ -301,110 +358,19 @@ static void letter_answer(struct clients *clients, void *socket, struct letter *
 static bool on_requests(void *arg, zsock_t *socket)
 {
 	struct clients *clients = arg;
+	const enum door_id door = socket == clients->doors.doors[DOOR_LOCAL].socket
+					  ? DOOR_LOCAL
+					  : DOOR_REQUESTS;
 	void *raw = zsock_resolve(socket);
 	struct letter letter;
 
 	for (unsigned i = 0; i < REQUESTS_PER_TURN; i++) {
 		if (!letter_receive(raw, &letter))
 			return false;
-		letter_answer(clients, raw, &letter);
+		letter_answer(clients, door, raw, &letter);
 		letter_free(&letter);
 	}
 	return true;
-}
-
-static zsock_t *socket_new(int type, int queue)
-{
-	zsock_t *socket = zsock_new(type);
-
-	if (socket == NULL)
-		return NULL;
-	zsock_set_sndhwm(socket, queue);
-	zsock_set_rcvhwm(socket, REQUESTS_PER_TURN);
-	zsock_set_linger(socket, 0);
-	zsock_set_maxmsgsize(socket, REQUEST_BYTES_MAX);
-	zsock_set_handshake_ivl(socket, HANDSHAKE_MS);
-	zsock_set_heartbeat_ivl(socket, HEARTBEAT_MS);
-	zsock_set_heartbeat_timeout(socket, HEARTBEAT_TIMEOUT_MS);
-	zsock_set_backlog(socket, BACKLOG);
-	zsock_set_ipv6(socket, 1);
-	return socket;
-}
-
-static bool is_loopback(const char *endpoint)
-{
-	return strncmp(endpoint, "tcp://", 6) != 0 || strncmp(endpoint, "tcp://127.", 10) == 0 ||
-	       strncmp(endpoint, "tcp://[::1]", 11) == 0;
-}
-
-static int socket_bind(zsock_t *socket, const char *key, const char *endpoint, struct err *why)
-{
-	if (strncmp(endpoint, "tcp://", 6) != 0 && strncmp(endpoint, "ipc://", 6) != 0)
-		return err_set(why, ERR_INVALID, "%s: '%s': tcp://address:port is wanted", key,
-			       endpoint);
-	if (zmq_bind(zsock_resolve(socket), endpoint) != 0)
-		return err_set(why, ERR_IO, "%s: bind %s: %s", key, endpoint,
-			       zmq_strerror(zmq_errno()));
-	if (!is_loopback(endpoint))
-		log_event(LOG_WARNING, "gateway.plain",
-			  "%s=%s is neither encrypted nor authenticated: everybody who reaches "
-			  "it can read the cluster's state",
-			  key, endpoint);
-	return 0;
-}
-
-/*
- * Who may enter the directory may ask (mode 0666): what is told here is no secret on this host. Who
- * may change something is decided by the credentials of the connection, see is_trusted().
- */
-static int bind_local(struct clients *clients, struct err *why)
-{
-	const char *run_dir = clients->gateway->worker->conf.run_dir;
-	char endpoint[192], path[160];
-	struct stat seen;
-	int rc;
-
-	snprintf(path, sizeof(path), "%s/client", run_dir);
-	if (stat(path, &seen) == 0 && S_ISDIR(seen.st_mode))
-		snprintf(path, sizeof(path), "%s/client/client.sock", run_dir);
-	else
-		snprintf(path, sizeof(path), "%s/client.sock", run_dir);
-	snprintf(endpoint, sizeof(endpoint), "ipc://%s", path);
-	if ((rc = socket_bind(clients->router, "local request socket", endpoint, why)) < 0)
-		return rc;
-	if (chmod(path, 0666) < 0)
-		return err_set_errno(why, ERR_IO, errno, "chmod %s", path);
-	return 0;
-}
-
-static int open_router(struct clients *clients, struct err *why)
-{
-	const struct worker *worker = clients->gateway->worker;
-	int rc;
-
-	clients->router = socket_new(ZMQ_ROUTER, REPLIES_QUEUED_MAX);
-	if (clients->router == NULL)
-		return err_set(why, ERR_IO, "request socket: %s", zmq_strerror(zmq_errno()));
-	if ((rc = bind_local(clients, why)) < 0)
-		return rc;
-	if (worker->conf.client_listen[0] != '\0' &&
-	    (rc = socket_bind(clients->router, "client.listen", worker->conf.client_listen, why)) <
-		    0)
-		return rc;
-	return zloop_attach(&clients->watched, worker->loop, clients->router, on_requests, clients,
-			    why);
-}
-
-static int open_publisher(struct clients *clients, struct err *why)
-{
-	const char *endpoint = clients->gateway->worker->conf.client_publish;
-
-	if (endpoint[0] == '\0')
-		return 0;
-	clients->publisher = socket_new(ZMQ_PUB, EVENTS_QUEUED_MAX);
-	if (clients->publisher == NULL)
-		return err_set(why, ERR_IO, "event socket: %s", zmq_strerror(zmq_errno()));
-	return socket_bind(clients->publisher, "client.publish", endpoint, why);
 }
 
 int clients_open(struct clients **opened, struct gateway *gateway, struct err *why)
@@ -423,12 +389,30 @@ int clients_open(struct clients **opened, struct gateway *gateway, struct err *w
 	}
 	CHECK(uv_timer_init(gateway->worker->loop, clients->turns) == 0);
 	clients->turns->data = clients;
-	if ((rc = open_router(clients, why)) < 0 || (rc = open_publisher(clients, why)) < 0) {
+	rc = doors_open(&clients->doors, gateway->worker, &gateway->access, on_requests, clients,
+			why);
+	if (rc < 0) {
 		clients_close(clients);
 		return rc;
 	}
 	*opened = clients;
 	return 0;
+}
+
+void clients_revoke(struct clients *clients)
+{
+	const struct access *access = clients->gateway->access;
+
+	for (unsigned i = 0; i < PENDING_MAX; i++) {
+		struct pending *row = &clients->pending[i];
+
+		if (row->step != REQUEST_ANSWER && row->key[0] != '\0' &&
+		    access_by_key(&access->clients, row->key) == NULL)
+			row->step = REQUEST_ANSWER;
+	}
+	clients->renew = true;
+	CHECK(uv_timer_start(clients->turns, on_turn, PENDING_TURN_MS, PENDING_TURN_MS) == 0);
+	renew_when_idle(clients);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -443,9 +427,7 @@ void clients_close(struct clients *clients)
 	/* The loop frees it when it runs again. */
 	clients->turns->data = clients->turns;
 	uv_close((uv_handle_t *)clients->turns, on_closed);
-	zloop_detach(clients->watched);
-	zsock_destroy(&clients->router);
-	zsock_destroy(&clients->publisher);
+	doors_close(&clients->doors);
 	free(clients);
 }
 
@@ -456,7 +438,7 @@ void clients_publish(struct clients *clients, const struct event_row *row)
 	size_t size;
 	void *socket;
 
-	if (clients->publisher == NULL)
+	if (clients->doors.doors[DOOR_EVENTS].socket == NULL)
 		return;
 	event_row_to_message(row, &event);
 	size = mha__client__event__get_packed_size(&event);
@@ -464,7 +446,7 @@ void clients_publish(struct clients *clients, const struct event_row *row)
 	if (bytes == NULL)
 		return;
 	CHECK(mha__client__event__pack(&event, bytes) == size);
-	socket = zsock_resolve(clients->publisher);
+	socket = zsock_resolve(clients->doors.doors[DOOR_EVENTS].socket);
 	/* PUB never blocks: it drops for the subscriber whose queue is full. */
 	if (zmq_send(socket, row->name, strlen(row->name), ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0 &&
 	    zmq_send(socket, bytes, size, ZMQ_DONTWAIT) >= 0)

@@ -12,6 +12,11 @@
 MUST_CHECK int clients_open(struct clients **clients, struct gateway *gateway, struct err *why);
 /* NULL is fine. */
 void clients_close(struct clients *clients);
+/*
+ * gateway->access has changed, and somebody lost a right: what such a client waits for is dropped,
+ * and all connections over TCP end, to begin anew.
+ */
+void clients_revoke(struct clients *clients);
 /* Topic: the event's name; then the event. Never waits; slow subscribers miss it. */
 void clients_publish(struct clients *clients, const struct event_row *row);
 /* An event is new: whoever waits for one gets it. */

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "gateway/access.h"
 #include "gateway/clients.h"
 #include "gateway/http.h"
 #include "gateway/limit.h"
@@ -74,6 +75,8 @@ static int gateway_start(struct worker *worker, struct err *why)
 	gateway_setup(&worker->conf, &gateway->setup);
 	CHECK(uv_timer_init(worker->loop, &gateway->housekeeping) == 0);
 	gateway->housekeeping.data = gateway;
+	if ((rc = access_take(&gateway->access, worker, why)) < 0)
+		return rc;
 	if ((rc = source_init(&gateway->source, worker->conf.run_dir, why)) < 0)
 		return rc;
 	if (worker->conf.http_listen[0] != '\0' &&
@@ -124,11 +127,34 @@ static void gateway_message(struct worker *worker, enum route_id route,
 		gateway_call_end(worker->self, (const Mha__Bus__CallResult *)message);
 }
 
+static void reload_access(struct gateway *gateway)
+{
+	const struct access *before = gateway->access;
+	const struct access_table clients = before->clients;
+	struct key key = before->key;
+	struct err why = {0};
+	bool lost;
+
+	if (access_take(&gateway->access, gateway->worker, &why) < 0) {
+		explicit_bzero(&key, sizeof(key));
+		log_event(LOG_ERROR, "gateway.keys", "%s; the old ones stay", why.text);
+		return;
+	}
+	lost = strcmp(key.secret, gateway->access->key.secret) != 0 ||
+	       !access_keys_kept(&clients, &gateway->access->clients);
+	explicit_bzero(&key, sizeof(key));
+	log_event(LOG_INFO, "gateway.keys", "clients=%u users=%u revoked=%d",
+		  gateway->access->clients.count, gateway->access->users.count, lost);
+	if (lost)
+		clients_revoke(gateway->clients);
+}
+
 static void gateway_reload(struct worker *worker)
 {
 	struct gateway *gateway = worker->self;
 
 	gateway_setup(&worker->conf, &gateway->setup);
+	reload_access(gateway);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -143,6 +169,7 @@ static void gateway_finish(struct worker *worker)
 	clients_close(gateway->clients);
 	http_close(gateway->http);
 	source_fini(&gateway->source);
+	access_free(gateway->access);
 	events_fini(&gateway->events);
 	worker->self = NULL;
 	/* The loop still knows the timer, and frees all with it if it runs again. */

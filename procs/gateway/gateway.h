@@ -8,6 +8,7 @@
 
 struct http;
 struct clients;
+struct access;
 
 struct gateway {
 	struct worker *worker;
@@ -18,6 +19,7 @@ struct gateway {
 	uv_timer_t housekeeping;
 	struct http *http; /* NULL: http.listen is empty */
 	struct clients *clients;
+	struct access *access;
 	uint64_t last_call; /* ids of calls given to the consensus worker; never repeated */
 	/* What the last answer was made of; overwritten by gateway_look(). */
 	struct sections sections;

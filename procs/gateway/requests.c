@@ -232,11 +232,8 @@ static int take_call(const Mha__Client__Request *request, const struct view *vie
 		call->on = request->maintenance->on;
 		return take_node(request->maintenance->node, true, view, &call->node,
 				 "maintenance.node", why);
-	default:
-		return err_set(why, ERR_INVALID,
-			       "request.call: none that this agent knows (get_leader, get_status, "
-			       "get_history, get_events, switchover, failover, cancel, set_mode, "
-			       "auto_failover, auto_switch, pause, resume, maintenance)");
+	default: /* check_role() refuses what is not known */
+		return err_set(why, ERR_INVALID, "request.call: is no call");
 	}
 }
 
@@ -275,9 +272,81 @@ static char *name_of(const Mha__Client__Request *request)
 	}
 }
 
+/* The closed table: what is not here is refused. */
+static const struct {
+	Mha__Client__Request__CallCase call;
+	enum role needs;
+	const char *name;
+} NEEDS[] = {
+	{MHA__CLIENT__REQUEST__CALL_GET_LEADER, ROLE_READ, "get_leader"},
+	{MHA__CLIENT__REQUEST__CALL_GET_STATUS, ROLE_READ, "get_status"},
+	{MHA__CLIENT__REQUEST__CALL_GET_HISTORY, ROLE_READ, "get_history"},
+	{MHA__CLIENT__REQUEST__CALL_GET_EVENTS, ROLE_READ, "get_events"},
+	{MHA__CLIENT__REQUEST__CALL_SWITCHOVER, ROLE_OPERATE, "switchover"},
+	{MHA__CLIENT__REQUEST__CALL_FAILOVER, ROLE_OPERATE, "failover"},
+	{MHA__CLIENT__REQUEST__CALL_CANCEL, ROLE_OPERATE, "cancel"},
+	{MHA__CLIENT__REQUEST__CALL_PAUSE, ROLE_OPERATE, "pause"},
+	{MHA__CLIENT__REQUEST__CALL_RESUME, ROLE_OPERATE, "resume"},
+	{MHA__CLIENT__REQUEST__CALL_MAINTENANCE, ROLE_OPERATE, "maintenance"},
+	{MHA__CLIENT__REQUEST__CALL_SET_MODE, ROLE_ADMIN, "set_mode"},
+	{MHA__CLIENT__REQUEST__CALL_AUTO_FAILOVER, ROLE_ADMIN, "auto_failover"},
+	{MHA__CLIENT__REQUEST__CALL_AUTO_SWITCH, ROLE_ADMIN, "auto_switch"},
+};
+
+static const char *call_name(const Mha__Client__Request *request)
+{
+	for (size_t i = 0; i < COUNT_OF(NEEDS); i++) {
+		if (NEEDS[i].call == request->call_case)
+			return NEEDS[i].name;
+	}
+	return "request.call";
+}
+
+enum role request_needs(const Mha__Client__Request *request)
+{
+	if (request->call_case == MHA__CLIENT__REQUEST__CALL_FAILOVER &&
+	    request->failover->accept_loss)
+		return ROLE_ADMIN;
+	for (size_t i = 0; i < COUNT_OF(NEEDS); i++) {
+		if (NEEDS[i].call == request->call_case)
+			return NEEDS[i].needs;
+	}
+	return ROLE_NONE;
+}
+
+static int check_role(const Mha__Client__Request *request, const struct caller *caller,
+		      struct err *why)
+{
+	const enum role needs = request_needs(request);
+
+	if (needs == ROLE_NONE)
+		return err_set(why, ERR_INVALID,
+			       "request.call: none that this agent knows (get_leader, get_status, "
+			       "get_history, get_events, switchover, failover, cancel, set_mode, "
+			       "auto_failover, auto_switch, pause, resume, maintenance)");
+	if (caller->role >= needs)
+		return 0;
+	if (caller->local)
+		return err_set(why, ERR_PERM,
+			       "%s needs the role %s: over the agent's local socket only root may "
+			       "change something",
+			       call_name(request), role_name(needs));
+	if (caller->role == ROLE_NONE)
+		return err_set(why, ERR_PERM, "%s needs the role %s: this key is not authorised",
+			       call_name(request), role_name(needs));
+	if (caller->name[0] == '\0')
+		return err_set(why, ERR_PERM,
+			       "%s needs the role %s: who connects without a key may only ask "
+			       "(client.secret_file, client.authorized_file)",
+			       call_name(request), role_name(needs));
+	return err_set(why, ERR_PERM, "%s needs the role %s, but %s has the role %s",
+		       call_name(request), role_name(needs), caller->name,
+		       role_name(caller->role));
+}
+
 static void read_request(const Mha__Client__Request *request, const struct view *view,
-			 const struct events *events, bool trusted, struct request *out,
-			 struct err *why)
+			 const struct events *events, const struct caller *caller,
+			 struct request *out, struct err *why)
 {
 	int rc;
 
@@ -287,15 +356,9 @@ static void read_request(const Mha__Client__Request *request, const struct view 
 			request->version, CLIENT_PROTOCOL_VERSION);
 		return;
 	}
-	if (answer_question(request, view, events, out))
+	if (check_role(request, caller, why) < 0 || answer_question(request, view, events, out))
 		return;
 	rc = take_call(request, view, &out->call, why);
-	if (out->call.kind != CALL_NONE && !trusted) {
-		err_set(why, ERR_PERM,
-			"%s: only root may change something, over this agent's local socket",
-			call_kind_name(out->call.kind));
-		return;
-	}
 	if (rc == ERR_NOT_FOUND) {
 		*why = (struct err){0};
 		refuse_name(view, name_of(request), out);
@@ -305,7 +368,7 @@ static void read_request(const Mha__Client__Request *request, const struct view 
 }
 
 void request_read(const uint8_t *bytes, size_t size, const struct view *view,
-		  const struct events *events, bool trusted, struct request *out)
+		  const struct events *events, const struct caller *caller, struct request *out)
 {
 	struct err why = {0};
 	Mha__Client__Request *request;
@@ -320,7 +383,7 @@ void request_read(const uint8_t *bytes, size_t size, const struct view *view,
 		err_set(&why, ERR_CORRUPT, "request: %zu bytes that are no mha.client.Request",
 			size);
 	else
-		read_request(request, view, events, trusted, out, &why);
+		read_request(request, view, events, caller, out, &why);
 	if (request != NULL)
 		mha__client__request__free_unpacked(request, NULL);
 	if (why.code == 0)

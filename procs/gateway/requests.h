@@ -2,6 +2,7 @@
 #ifndef MHA_GATEWAY_REQUESTS_H
 #define MHA_GATEWAY_REQUESTS_H
 
+#include "access/role.h"
 #include "core/call.h"
 #include "gateway/events.h"
 #include "view/message.h"
@@ -26,12 +27,25 @@ struct request {
 	unsigned wait_ms;
 };
 
+/* Who asks, as the connection has proven. */
+struct caller {
+	enum role role;
+	const char *name; /* of the row that gives the role; "": nobody by name */
+	bool local;       /* over the local socket */
+};
+
+/*
+ * The role that the request needs; ROLE_NONE: it is none that is known here, and nobody may. With
+ * accept_loss a failover needs more than without.
+ */
+enum role request_needs(const Mha__Client__Request *request);
+
 /*
  * Read the packed Request in `bytes`; whatever they are, there is an answer, which names the place
- * and the reason of what is wrong. `trusted`: the client may change something.
+ * and the reason of what is wrong. Refused is what `caller` has not the role for.
  */
 void request_read(const uint8_t *bytes, size_t size, const struct view *view,
-		  const struct events *events, bool trusted, struct request *out);
+		  const struct events *events, const struct caller *caller, struct request *out);
 
 /* An error reply made of code and text, to `id`. */
 size_t request_refuse(uint64_t id, const struct err *why, uint8_t **reply);

@@ -87,8 +87,13 @@ static int parse_arguments(int argc, char **argv, const char **path)
 
 static int inspect(enum action action, const struct conf *conf, const char *path, struct err *why)
 {
+	int rc;
+
 	if (action == ACTION_PRINT)
 		return conf_print(conf, stdout, why);
+	/* Whoever else checks a configuration cannot read these files. */
+	if (geteuid() == 0 && (rc = secrets_check(conf, why)) < 0)
+		return rc;
 	printf("%s: ok (cluster %s, node %s, %u members)\n", path, conf->cluster_name,
 	       conf->node_name, conf->member_count);
 	return 0;
@@ -276,7 +281,7 @@ int main(int argc, char **argv)
 	if (action != ACTION_RUN) {
 		if (inspect((enum action)action, &master.conf, master.conf_path, &why) == 0)
 			return EXIT_SUCCESS;
-		log_event(LOG_ERROR, "config.print", "%s", why.text);
+		log_event(LOG_ERROR, "config.refused", "%s", why.text);
 		return EXIT_FAILURE;
 	}
 	log_open(master.conf.node_name, "master", (enum log_level)master.conf.log_level);

@@ -10,6 +10,7 @@
 #include "master.h"
 #include "os/control.h"
 #include "os/memfd.h"
+#include "secrets.h"
 
 /* It names programs and users: whoever may write it is as good as root. */
 static int check_trusted(int fd, const char *path, struct err *why)
@@ -62,16 +63,24 @@ int conf_seal(const struct conf *conf, struct err *why)
 	return rc;
 }
 
+static int hand_to(const struct master *master, unsigned worker, struct err *why)
+{
+	const int control = master->children[worker].life->control;
+	const enum secret_kind kind = WORKER_ROWS[worker].secret;
+	int rc = 0;
+
+	if (kind != SECRET_NONE && master->secrets[kind] >= 0)
+		rc = control_send(control, CONTROL_SECRET, 0, master->secrets[kind], why);
+	return rc < 0 ? rc : control_send(control, CONTROL_CONF, 0, master->conf_fd, why);
+}
+
 static void hand_out(const struct master *master)
 {
 	struct err why;
 
 	for (unsigned i = 0; i < MASTER_WORKER_COUNT; i++) {
-		const struct life *life = master->children[i].life;
-
 		/* One that is just ending gets it with its next life. */
-		if (life != NULL &&
-		    control_send(life->control, CONTROL_CONF, 0, master->conf_fd, &why) < 0)
+		if (master->children[i].life != NULL && hand_to(master, i, &why) < 0)
 			log_event(LOG_WARNING, "reload.not_delivered", "worker=%s %s",
 				  WORKER_ROWS[i].name, why.text);
 	}
@@ -86,6 +95,13 @@ static int take(struct master *master, const struct conf *fresh, struct err *why
 	rc = conf_seal(fresh, why);
 	if (rc < 0)
 		return rc;
+	const int sealed = rc;
+
+	if ((rc = secrets_again(master->secrets, fresh, why)) < 0) {
+		close(sealed);
+		return rc;
+	}
+	rc = sealed;
 	close(master->conf_fd);
 	master->conf_fd = rc;
 	master->conf = *fresh;

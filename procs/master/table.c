@@ -23,7 +23,7 @@ enum { ON_DATA = false, ON_ALL = true };
 /* The server that dbctl starts may read its TLS key through a group. */
 #define EXTRAS_dbctl   .secret = SECRET_REPLICATION_PASSWORD, .groups = true, .section = STATUS_DBCTL
 #define EXTRAS_dbmon   .section = STATUS_DBMON
-#define EXTRAS_gateway .section = STATUS_GATEWAY
+#define EXTRAS_gateway .secret = SECRET_GATEWAY, .section = STATUS_GATEWAY
 
 const struct worker_row WORKER_ROWS[MASTER_WORKER_COUNT] = {
 #define WORKER(name_, user_, caps_, realtime_, nodes_, calls_, files_, ports_, ...)                \

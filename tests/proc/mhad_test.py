@@ -254,7 +254,8 @@ def case_descriptors(agent):
         check("memfd:mha4rdb.conf" in links[4], f"{name}: 4 is {links[4]}")
         check(links[5] == f"{agent.run_dir}/status/{name}", f"{name}: 5 is {links[5]}")
         check((name == "vip") == links.get(6, "").startswith("socket:"), f"{name}: 6 {links}")
-        expected = {"consensus": "memfd:node-key", "dbctl": "memfd:replication-password"}
+        expected = {"consensus": "memfd:node-key", "dbctl": "memfd:replication-password",
+                    "gateway": "memfd:gateway-access"}
         check(("memfd:" in links.get(7, "")) == (name in expected) and
               expected.get(name, "") in links.get(7, ""), f"{name}: 7 is {links.get(7)}")
         for other in links.values():
@@ -269,7 +270,7 @@ def case_descriptors(agent):
     starts = {re.search(r"name=(\w+)", line).group(1): line for line in agent.lines("test.start")}
     check("secret=the-node-key " in starts["consensus"], starts["consensus"])
     check("secret=the-password " in starts["dbctl"], starts["dbctl"])
-    for name in ("vip", "dbmon", "gateway"):
+    for name in ("vip", "dbmon"):
         check("secret=not_found " in starts[name] or "secret=not found" in starts[name],
               starts[name])
         check(f"packet={int(name == 'vip')} " in starts[name], starts[name])
@@ -743,8 +744,9 @@ def skip(reason):
     sys.exit(77)
 
 
-def main(functions):
-    """Run the one of these functions called case_NAME that the command line names."""
+def main(functions, make=None, options=("sandbox",)):
+    """Run the one of these functions called case_NAME that the command line names. `make` makes its
+    agent; `options` name further programs."""
     global ARGS
     cases = {name[5:]: function for name, function in functions.items()
              if name.startswith("case_")}
@@ -752,7 +754,8 @@ def main(functions):
     parser.add_argument("case", choices=sorted(cases))
     for option in ("--mhad", "--worker", "--sample"):
         parser.add_argument(option, required=True)
-    parser.add_argument("--sandbox", help="test_proc_sandbox")
+    for option in options:
+        parser.add_argument(f"--{option}", help="a program")
     ARGS = parser.parse_args()
     if ARGS.case not in WITHOUT_ROOT:
         if os.geteuid() != 0:
@@ -763,7 +766,7 @@ def main(functions):
             except KeyError:
                 skip(f"there is no user {user}; tools/install-users creates the agent's")
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: detached processes stay ours to end
-    agent = Agent()
+    agent = make(ARGS.case) if make else Agent()
     try:
         cases[ARGS.case](agent)
         errors = [line for line in agent.log.read_text(errors="replace").splitlines()

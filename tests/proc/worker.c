@@ -94,7 +94,7 @@ static void report(const struct worker *worker, const struct idle *idle)
 	struct stat stat;
 	char secret[256] = "";
 	struct err why;
-	int rc = worker_secret(secret, sizeof(secret), &why);
+	int rc = worker_secret(worker, secret, sizeof(secret), &why);
 
 	log_event(LOG_NOTICE, "test.start",
 		  "name=%s generation=%llu secret=%s packet=%d environment=%s", worker->name,

@@ -117,7 +117,7 @@ Test(client, only_the_answer_to_the_question_counts)
 	struct err why = {0};
 
 	script_start(&script);
-	cr_assert_eq(client_open(&client, script.endpoint, &why), 0, "%s", why.text);
+	cr_assert_eq(client_open(&client, script.endpoint, NULL, &why), 0, "%s", why.text);
 	cr_expect_eq(call(client, 5000, &why), 0);
 	cr_expect_eq(call(client, 5000, &why), ERR_REFUSED);
 	cr_expect_not_null(strstr(why.text, "this is why"));
@@ -142,10 +142,10 @@ Test(client, a_dead_socket_is_found_at_once)
 	cr_assert_eq(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
 	close(fd);
 	cr_assert_eq(client_local_endpoint(base, endpoint, &why), 0);
-	cr_expect_eq(client_open(&client, endpoint, &why), ERR_GONE);
+	cr_expect_eq(client_open(&client, endpoint, NULL, &why), ERR_GONE);
 	cr_expect_null(client);
 	unlink(address.sun_path);
-	cr_expect_eq(client_open(&client, endpoint, &why), ERR_NOT_FOUND);
+	cr_expect_eq(client_open(&client, endpoint, NULL, &why), ERR_NOT_FOUND);
 	rmdir(base);
 }
 
@@ -155,13 +155,13 @@ Test(client, wrong_endpoints_are_refused)
 	struct client *client;
 	struct err why = {0};
 
-	cr_expect_eq(client_open(&client, "inproc://x", &why), ERR_INVALID);
-	cr_expect_eq(client_open(&client, "tcp://nonsense", &why), ERR_IO);
+	cr_expect_eq(client_open(&client, "inproc://x", NULL, &why), ERR_INVALID);
+	cr_expect_eq(client_open(&client, "tcp://nonsense", NULL, &why), ERR_IO);
 	memset(big, 'x', sizeof(big) - 1);
 	big[sizeof(big) - 1] = '\0';
-	cr_expect_eq(client_open(&client, big, &why), ERR_TOO_BIG);
+	cr_expect_eq(client_open(&client, big, NULL, &why), ERR_TOO_BIG);
 	memcpy(big, "ipc:///", 7);
 	big[180] = '\0';
-	cr_expect_eq(client_open(&client, big, &why), ERR_TOO_BIG);
+	cr_expect_eq(client_open(&client, big, NULL, &why), ERR_TOO_BIG);
 	cr_expect_null(client);
 }

@@ -7,6 +7,9 @@
 #include "gateway/requests.h"
 #include "gateway_fixture.h"
 
+static const struct caller ROOT = {.role = ROLE_ADMIN, .name = "", .local = true};
+static const struct caller STRANGER = {.role = ROLE_READ, .name = "", .local = true};
+
 struct world {
 	struct sections sections;
 	struct view_setup setup;
@@ -39,7 +42,7 @@ static Mha__Client__Reply *answer(struct world *world, const uint8_t *bytes, siz
 	struct request request;
 	Mha__Client__Reply *reply;
 
-	request_read(bytes, size, &world->view, &world->events, false, &request);
+	request_read(bytes, size, &world->view, &world->events, &STRANGER, &request);
 	*refused = request.step == REQUEST_REFUSE;
 	cr_assert(*refused || request.step == REQUEST_ANSWER);
 	reply = mha__client__reply__unpack(NULL, request.size, request.reply);
@@ -145,7 +148,7 @@ static struct request trusted(struct world *world, Mha__Client__Request *request
 	request->version = CLIENT_PROTOCOL_VERSION;
 	request->id = 9;
 	size = mha__client__request__pack(request, bytes);
-	request_read(bytes, size, &world->view, &world->events, true, &out);
+	request_read(bytes, size, &world->view, &world->events, &ROOT, &out);
 	cr_expect_eq(out.id, 9);
 	return out;
 }
@@ -257,7 +260,7 @@ Test(requests, who_is_not_trusted_changes_nothing)
 	request.resume = &resume;
 	reply = ask(world, &request, &refused);
 	cr_expect(refused && reply->code == ERR_PERM);
-	cr_expect_not_null(strstr(reply->error, "resume: only root"));
+	cr_expect_not_null(strstr(reply->error, "resume needs the role operate"));
 	mha__client__reply__free_unpacked(reply, NULL);
 	/* Nor does it learn what would have been wrong with the call. */
 	request.call_case = MHA__CLIENT__REQUEST__CALL_MAINTENANCE;
@@ -350,4 +353,78 @@ Test(requests, random_bytes_get_an_answer)
 		mha__client__reply__free_unpacked(answer(world, bytes, size, &refused), NULL);
 	}
 	world_free(world);
+}
+
+/* One call of each kind, empty. */
+static void fill_call(Mha__Client__Request *request, unsigned number)
+{
+	const ProtobufCFieldDescriptor *field =
+		protobuf_c_message_descriptor_get_field(&mha__client__request__descriptor, number);
+	const ProtobufCMessageDescriptor *type = field->descriptor;
+	static uint64_t storage[64];
+
+	cr_assert_leq(type->sizeof_message, sizeof(storage));
+	memset(storage, 0, sizeof(storage));
+	type->message_init((ProtobufCMessage *)storage);
+	request->call_case = (Mha__Client__Request__CallCase)number;
+	request->switchover = (Mha__Client__Switchover *)storage;
+}
+
+Test(requests, every_call_has_a_role_and_every_role_is_enforced)
+{
+	struct world *world = world_new();
+	unsigned calls = 0;
+
+	for (unsigned i = 0; i < mha__client__request__descriptor.n_fields; i++) {
+		const unsigned number = mha__client__request__descriptor.fields[i].id;
+		Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+		enum role needs;
+
+		if (number < 10)
+			continue;
+		fill_call(&request, number);
+		needs = request_needs(&request);
+		cr_expect_neq(needs, ROLE_NONE, "call %u is not in the table", number);
+		calls++;
+		for (enum role role = ROLE_NONE; role <= ROLE_ADMIN; role++) {
+			const struct caller caller = {.role = role, .name = "bob"};
+			uint8_t bytes[256];
+			struct request out;
+			size_t size;
+
+			request.version = CLIENT_PROTOCOL_VERSION;
+			size = mha__client__request__pack(&request, bytes);
+			request_read(bytes, size, &world->view, &world->events, &caller, &out);
+			if (role < needs) {
+				Mha__Client__Reply *reply =
+					mha__client__reply__unpack(NULL, out.size, out.reply);
+
+				cr_expect_eq(out.step, REQUEST_REFUSE);
+				cr_expect_eq(reply->code, ERR_PERM, "call %u role %u", number, role);
+				cr_expect_not_null(strstr(reply->error, role_name(needs)), "%s",
+						   reply->error);
+				mha__client__reply__free_unpacked(reply, NULL);
+			} else {
+				cr_expect_neq(out.step, REQUEST_WAIT);
+				cr_expect(out.step != REQUEST_REFUSE || needs > ROLE_READ);
+			}
+			free(out.reply);
+		}
+	}
+	cr_expect_geq(calls, 13);
+	world_free(world);
+}
+
+Test(requests, what_can_lose_data_needs_more_than_what_cannot)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__Failover failover = MHA__CLIENT__FAILOVER__INIT;
+
+	request.call_case = MHA__CLIENT__REQUEST__CALL_FAILOVER;
+	request.failover = &failover;
+	cr_expect_eq(request_needs(&request), ROLE_OPERATE);
+	failover.accept_loss = true;
+	cr_expect_eq(request_needs(&request), ROLE_ADMIN);
+	request.call_case = MHA__CLIENT__REQUEST__CALL__NOT_SET;
+	cr_expect_eq(request_needs(&request), ROLE_NONE);
 }

@@ -499,3 +499,114 @@ Test(peer, a_bad_configuration_is_named)
 	}
 	fixture_close(&f);
 }
+
+static void reload(struct fixture *f, node_id at, const struct peer_config *config)
+{
+	struct err why = {0};
+
+	cr_assert_eq(peer_reload(f->ends[at].net, config, &why), 0, "%s", why.text);
+}
+
+/* Everybody has `next` as the next key of node 1; node 1 itself still uses the first one. */
+static void announce_next(struct fixture *f, struct peer_config *configs, const char *next)
+{
+	for (node_id id = 1; id <= 3; id++) {
+		configs[id] = config_of(f, id);
+		memcpy(configs[id].members[0].next_public_key, next, PEER_KEY_SIZE);
+		reload(f, id, &configs[id]);
+	}
+}
+
+static void deliver_all(struct fixture *f, uint64_t *term)
+{
+	for (node_id from = 1; from <= 3; from++) {
+		for (node_id to = 1; to <= 3; to++) {
+			if (from != to)
+				deliver(f, from, to, (*term)++);
+		}
+	}
+}
+
+Test(peer, a_node_changes_its_key_while_both_are_accepted)
+{
+	struct fixture f;
+	struct peer_config configs[4];
+	char public_key[PEER_KEY_SIZE], secret_key[PEER_KEY_SIZE];
+	uint64_t term = 100;
+
+	fixture_open(&f);
+	for (node_id id = 1; id <= 3; id++)
+		node_open(&f, id);
+	deliver_all(&f, &term);
+	cr_assert_eq(zmq_curve_keypair(public_key, secret_key), 0);
+	announce_next(&f, configs, public_key);
+	deliver_all(&f, &term);
+	memcpy(configs[1].secret_key, secret_key, PEER_KEY_SIZE);
+	reload(&f, 1, &configs[1]);
+	deliver_all(&f, &term);
+	for (node_id id = 1; id <= 3; id++) {
+		memcpy(configs[id].members[0].public_key, public_key, PEER_KEY_SIZE);
+		memset(configs[id].members[0].next_public_key, 0, PEER_KEY_SIZE);
+		reload(&f, id, &configs[id]);
+		deliver_all(&f, &term);
+	}
+	for (node_id id = 1; id <= 3; id++)
+		expect_dropped_only(&f.ends[id], PEER_DROP_COUNT);
+	fixture_close(&f);
+}
+
+Test(peer, a_revoked_key_is_refused_and_its_connections_end)
+{
+	struct fixture f;
+	struct peer_config config;
+	unsigned received;
+
+	fixture_open(&f);
+	for (node_id id = 1; id <= 2; id++)
+		node_open(&f, id);
+	deliver(&f, 2, 1, 5);
+	config = config_of(&f, 1);
+	memcpy(config.members[1].public_key, f.public_keys[4], PEER_KEY_SIZE);
+	reload(&f, 1, &config);
+	received = f.ends[1].received;
+	/* Until the old connection is gone its frames may still be taken by libzmq, not by us. */
+	turns_start(&f);
+	while (peer_dropped(f.ends[1].net, PEER_DROP_STRANGER) == 0 && turns_left(&f)) {
+		(void)!send_heard(&f.ends[2], 1, 6);
+		turn(&f);
+	}
+	uv_timer_stop(&f.timer);
+	cr_assert_gt(peer_dropped(f.ends[1].net, PEER_DROP_STRANGER), 0);
+	cr_assert_eq(send_heard(&f.ends[2], 1, 7), ERR_BUSY);
+	cr_assert_eq(f.ends[1].received, received);
+	/* Enrolled again, it is heard again. */
+	config = config_of(&f, 1);
+	reload(&f, 1, &config);
+	deliver(&f, 2, 1, 8);
+	fixture_close(&f);
+}
+
+Test(peer, what_cannot_be_reloaded_changes_nothing)
+{
+	struct fixture f;
+	struct peer_config config;
+	struct err why = {0};
+
+	fixture_open(&f);
+	for (node_id id = 1; id <= 2; id++)
+		node_open(&f, id);
+	config = config_of(&f, 1);
+	memcpy(config.secret_key, f.secret_keys[4], PEER_KEY_SIZE);
+	cr_assert_eq(peer_reload(f.ends[1].net, &config, &why), ERR_INVALID);
+	cr_assert_not_null(strstr(why.text, "belongs to the public key"));
+	config = config_of(&f, 1);
+	config.members[1].port++;
+	cr_assert_eq(peer_reload(f.ends[1].net, &config, &why), ERR_REFUSED);
+	config = config_of(&f, 1);
+	config.count = 2;
+	cr_assert_eq(peer_reload(f.ends[1].net, &config, &why), ERR_REFUSED);
+	deliver(&f, 1, 2, 5);
+	deliver(&f, 2, 1, 6);
+	expect_dropped_only(&f.ends[1], PEER_DROP_COUNT);
+	fixture_close(&f);
+}

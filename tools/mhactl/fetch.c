@@ -7,18 +7,25 @@
 static int ask_for(const struct fetch_from *from, Mha__Client__Request *request,
 		   unsigned timeout_ms, Mha__Client__Reply **reply, struct err *why)
 {
-	char local[CLIENT_ENDPOINT_SIZE];
+	char found[CLIENT_ENDPOINT_SIZE];
+	const bool remote = from->remote.host != NULL;
 	const char *endpoint = from->endpoint;
+	struct client_keys keys;
 	struct client *client;
-	int rc;
+	int rc = 0;
 
 	*reply = NULL;
-	if (endpoint == NULL) {
-		if ((rc = client_local_endpoint(from->run_dir, local, why)) < 0)
-			return rc;
-		endpoint = local;
-	}
-	if ((rc = client_open(&client, endpoint, why)) < 0)
+	if (remote)
+		rc = client_remote_find(&from->remote, found, &keys, why);
+	else if (endpoint == NULL)
+		rc = client_local_endpoint(from->run_dir, found, why);
+	if (rc < 0)
+		return rc;
+	rc = client_open(&client, remote || endpoint == NULL ? found : endpoint,
+			 remote ? &keys : NULL, why);
+	if (remote)
+		explicit_bzero(&keys, sizeof(keys));
+	if (rc < 0)
 		return rc;
 	rc = client_call(client, request, timeout_ms, reply, why);
 	client_close(client);
@@ -74,7 +81,7 @@ static int fall_back(const struct fetch_from *from, int rc, struct fetched *fetc
 	struct err segment = {0};
 
 	/* Another host's segment is not here, and a refusal is an answer. */
-	if (from->endpoint != NULL || rc == ERR_INVALID || rc == ERR_VERSION) {
+	if (from->endpoint != NULL || from->remote.host != NULL || rc == ERR_INVALID || rc == ERR_VERSION) {
 		*why = fetched->agent_why;
 		return rc;
 	}

@@ -2,12 +2,13 @@
 #ifndef MHA_MHACTL_FETCH_H
 #define MHA_MHACTL_FETCH_H
 
-#include "client/client.h"
+#include "client/remote.h"
 #include "view/message.h"
 
 struct fetch_from {
 	const char *run_dir;
 	const char *endpoint; /* NULL: the local socket in run_dir */
+	struct client_remote remote; /* host NULL: endpoint or run_dir */
 	unsigned timeout_ms;
 	unsigned call_timeout_ms; /* for what the whole cluster has to agree on */
 };

@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include "mhactl/command.h"
 #include "mhactl/print.h"
 #include "mhactl/when.h"
+#include "os/sanitizer.h"
 #include "view/json.h"
 
 #define RUN_DIR_DEFAULT "/run/mha4rdb"
@@ -80,7 +82,7 @@ static const struct verb VERBS[] = {
 
 static void usage(FILE *to)
 {
-	fputs("usage: mhactl [--run-dir DIR] [--endpoint ENDPOINT] [--json] VERB ...\n\n", to);
+	fputs("usage: mhactl [--run-dir DIR | --endpoint ENDPOINT | --host HOST --key FILE] [--json] VERB ...\n\n", to);
 	for (size_t i = 0; i < COUNT_OF(VERBS); i++) {
 		fprintf(to, "  %-13s %s\n", VERBS[i].name, VERBS[i].help);
 		if (VERBS[i].usage[0] != '\0')
@@ -88,6 +90,10 @@ static void usage(FILE *to)
 	}
 	fputs("\n  --run-dir DIR   paths.run_dir of the local agent (" RUN_DIR_DEFAULT ")\n"
 	      "  --endpoint E    ask there instead: tcp://address:port or ipc:///path\n"
+	      "  --host H        ask the agent there: HOST or HOST:PORT, with a key\n"
+	      "  --key FILE      your key (mha-keygen), authorised at that agent\n"
+	      "  --server-key K  that agent's public key, or a file with rows HOST KEY\n"
+	      "                  (default: FILE.agents)\n"
 	      "  --json          print JSON\n"
 	      "\nExit status: 0 done; 1 error; 2 wrong usage; 3 refused, or no agent: nothing was\n"
 	      "changed; 4 rolled back or cancelled; 5 the time is up, or the end is not known.\n",
@@ -361,11 +367,15 @@ static bool take_option(int option, const char *value, struct command_line *line
 	}
 }
 
-enum { OPT_RUN_DIR = 1 << 20, OPT_ENDPOINT, OPT_JSON, OPT_TIMEOUT, OPT_HELP };
+enum { OPT_RUN_DIR = 1 << 20, OPT_ENDPOINT, OPT_JSON, OPT_TIMEOUT, OPT_HELP,
+       OPT_HOST, OPT_KEY, OPT_SERVER_KEY };
 
 static const struct option OPTIONS[] = {
 	{"run-dir", required_argument, NULL, OPT_RUN_DIR},
 	{"endpoint", required_argument, NULL, OPT_ENDPOINT},
+	{"host", required_argument, NULL, OPT_HOST},
+	{"key", required_argument, NULL, OPT_KEY},
+	{"server-key", required_argument, NULL, OPT_SERVER_KEY},
 	{"json", no_argument, NULL, OPT_JSON},
 	{"timeout", required_argument, NULL, OPT_TIMEOUT},
 	{"help", no_argument, NULL, OPT_HELP},
@@ -399,6 +409,15 @@ static bool parse_options(int argc, char **argv, struct command_line *line, unsi
 		case 'e':
 		case OPT_ENDPOINT:
 			line->from.endpoint = optarg;
+			break;
+		case OPT_HOST:
+			line->from.remote.host = optarg;
+			break;
+		case OPT_KEY:
+			line->from.remote.key_file = optarg;
+			break;
+		case OPT_SERVER_KEY:
+			line->from.remote.server_key = optarg;
 			break;
 		case 'j':
 		case OPT_JSON:
@@ -488,10 +507,17 @@ int main(int argc, char **argv)
 		usage(stdout);
 		return EXIT_DONE;
 	}
+	if (line.from.remote.host != NULL && line.from.endpoint != NULL) {
+		fputs("mhactl: --host and --endpoint exclude each other\n", stderr);
+		return EXIT_USAGE;
+	}
 	if (optind == argc) {
 		usage(stderr);
 		return EXIT_USAGE;
 	}
+	/* A core file would hold the key. */
+	if (line.from.remote.host != NULL && !OS_SANITIZED)
+		(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	verb = verb_find(argv[optind++]);
 	if (verb == NULL || !verb_fits(verb, given, argc - optind))
 		return EXIT_USAGE;

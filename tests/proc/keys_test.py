@@ -1,0 +1,340 @@
+#!/usr/bin/python3
+"""Keys, roles and their change, with mhad, the real gateway and (for rotation) the real consensus
+worker; the other workers are stand-ins. One case per call: keys_test.py CASE --mhad M ...
+Exit status 77: skipped, with the reason.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import mhad_test as mhad
+from mhad_test import check, wait_for
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def keygen(*args, text=None):
+    done = subprocess.run([mhad.ARGS.keygen, *map(str, args)], input=text, text=True,
+                          capture_output=True, timeout=60)
+    check(done.returncode == 0, f"mha-keygen {args}: {done.stderr}")
+    return done.stdout.strip()
+
+
+class Agent(mhad.Agent):
+    """With the real gateway, whose doors are at free ports."""
+
+    REAL = ("gateway",)
+
+    def __init__(self):
+        super().__init__()
+        for name in self.REAL:
+            program = self.libexec / f"mha-{name}"
+            program.unlink()
+            shutil.copy(getattr(mhad.ARGS, name), program)
+        os.chmod(self.libexec, 0o755)
+        self.requests, self.events, self.http = free_ports(3)
+        self.values.update({"client.listen": f'"tcp://127.0.0.1:{self.requests}"',
+                            "client.publish": f'"tcp://127.0.0.1:{self.events}"',
+                            "http.listen": f'"127.0.0.1:{self.http}"'})
+        self.clients = self.dir / "clients"
+        self.agent_key = None
+
+    def with_clients(self, **roles):
+        """A key for this agent, one for each client, and the file that authorises them."""
+        self.agent_key = keygen(self.dir / "agent.key")
+        self.rows = {name: keygen("--client", name, role, self.dir / f"{name}.key")
+                     for name, role in roles.items()}
+        self.write_clients()
+        self.write_conf(client__secret_file=self.dir / "agent.key",
+                        client__authorized_file=self.clients)
+
+    def write_clients(self):
+        self.write(self.clients, "# who may what\n" + "\n".join(self.rows.values()) + "\n", 0o644)
+
+    def ctl(self, *args, key=None, server_key=None, timeout=60):
+        where = ["--run-dir", str(self.run_dir)]
+        if key is not None:
+            where = ["--host", f"127.0.0.1:{self.requests}", "--key", str(self.dir / f"{key}.key"),
+                     "--server-key", str(server_key or self.agent_key)]
+        return subprocess.run([mhad.ARGS.mhactl, *where, *args], capture_output=True, text=True,
+                              timeout=timeout)
+
+    def reload(self, mark="reload.done", count=None):
+        before = len(self.lines(mark))
+        self.signal(signal.SIGHUP)
+        return self.wait_log(mark, before + 1)[-1]
+
+
+class Client:
+    """One that stays connected (keys_client.c)."""
+
+    def __init__(self, agent, name):
+        key = str(agent.dir / f"{name}.key") if name else "-"
+        self.process = subprocess.Popen([mhad.ARGS.client, key, agent.agent_key or "-",
+                                         str(agent.requests), str(agent.events)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def say(self, word):
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def works(self):
+        return self.say("ask").startswith("0 ")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+def case_roles(agent):
+    """Each role may what it may, over CURVE; the refused call names the missing role."""
+    agent.with_clients(ada="admin", otto="operate", rita="read")
+    keygen(agent.dir / "nobody.key")
+    agent.start()
+    for name in ("ada", "otto", "rita"):
+        answer = wait_for(f"an answer for {name}",
+                          lambda: (lambda a: a if a.returncode == 0 else None)(
+                              agent.ctl("--json", "status", key=name)))
+        check(json.loads(answer.stdout)["node"] == "node-a", answer.stdout)
+    for name, verb, role in (("rita", ["pause"], "operate"), ("rita", ["mode", "max_availability"],
+                             "admin"), ("otto", ["mode", "max_availability"], "admin"),
+                             ("otto", ["auto-failover", "off"], "admin"),
+                             ("otto", ["failover", "--to", "node-b", "--accept-loss", "--yes"],
+                              "admin")):
+        answer = agent.ctl(*verb, key=name)
+        check(answer.returncode == 3 and f"needs the role {role}, but {name} has the role"
+              in answer.stderr, f"{name} {verb}: {answer.returncode} {answer.stderr}")
+    # Past the gate there is no consensus worker behind this gateway: that is another error.
+    for name, verb in (("otto", ["pause"]), ("ada", ["mode", "max_availability"])):
+        answer = agent.ctl(*verb, key=name)
+        check("needs the role" not in answer.stderr, f"{name} {verb}: {answer.stderr}")
+    answer = agent.ctl("status", key="nobody")
+    check(answer.returncode == 3 and "does not know this key" in answer.stderr, answer.stderr)
+    answer = agent.ctl("status", key="ada", server_key=mhad.KEYS[0])
+    check(answer.returncode == 3 and "another public key" in answer.stderr, answer.stderr)
+    agent.wait_log("gateway.stranger")
+    # Without CURVE nobody is answered at all; the local socket is as it was.
+    plain = subprocess.run([mhad.ARGS.mhactl, "--endpoint", f"tcp://127.0.0.1:{agent.requests}",
+                            "status"], capture_output=True, text=True, timeout=60)
+    check(plain.returncode == 3 and "no answer" in plain.stderr, plain.stderr)
+    check(agent.ctl("status").returncode == 0, "the local socket")
+    os.chmod(agent.dir / "ada.key", 0o644)
+    answer = agent.ctl("status", key="ada")
+    check(answer.returncode == 3 and "has mode 0644" in answer.stderr, answer.stderr)
+
+
+def case_revoked(agent):
+    """A client whose row is gone loses its access with the reload; others stay."""
+    agent.with_clients(ada="admin", rita="read")
+    agent.start()
+    ada, rita = Client(agent, "ada"), Client(agent, "rita")
+    try:
+        for each in (ada, rita):
+            wait_for("an answer", each.works)
+            wait_for("the subscription", lambda: each.say("state") == "up")
+        row = agent.rows.pop("rita")
+        agent.write_clients()
+        agent.reload()
+        wait_for("rita is refused", lambda: not rita.works())
+        wait_for("rita hears no more", lambda: rita.say("state") == "down")
+        check(not rita.works(), "rita is refused for good")
+        wait_for("ada is back", ada.works)
+        wait_for("ada hears again", lambda: ada.say("state") == "up")
+        # A smaller role counts at once, too.
+        agent.rows["rita"] = row
+        agent.rows["ada"] = agent.rows["ada"].replace(" admin ", " read ")
+        agent.write_clients()
+        agent.reload()
+        answer = wait_for("ada may only read", lambda: (
+            lambda a: a if "but ada has the role read" in a.stderr else None)(
+                agent.ctl("pause", key="ada")))
+        check(answer.returncode == 3, answer.stderr)
+        wait_for("rita is back", lambda: agent.ctl("status", key="rita").returncode == 0)
+        # A file that makes no sense changes nothing.
+        agent.write(agent.clients, "rita king " + agent.rows["rita"].split()[-1] + "\n", 0o644)
+        line = agent.reload("reload.refused")
+        check("client.authorized_file: line 1: the role of rita is none of" in line, line)
+        check(agent.ctl("status", key="rita").returncode == 0, "the old table counts")
+    finally:
+        ada.close()
+        rita.close()
+
+
+def case_files(agent):
+    """Wrong owner, mode, kind or contents of each file: refused at start with the reason."""
+    agent.with_clients(ada="admin")
+    agent.write(agent.dir / "users", "ada admin certificate\n", 0o600)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "2",
+                    "-subj", "/CN=test", "-keyout", agent.dir / "tls.key", "-out",
+                    agent.dir / "tls.crt"], check=True, capture_output=True)
+    os.chmod(agent.dir / "tls.crt", 0o644)
+    agent.write_conf(http__users_file=agent.dir / "users",
+                     http__tls_certificate_file=agent.dir / "tls.crt",
+                     http__tls_key_file=agent.dir / "tls.key")
+    secrets = {"client.secret_file": "agent.key", "http.users_file": "users",
+               "http.tls_key_file": "tls.key"}
+    public = {"client.authorized_file": "clients", "http.tls_certificate_file": "tls.crt"}
+    daemon = mhad.user_ids("mha-dbmon")[0]
+    for key, name in {**secrets, **public}.items():
+        path = agent.dir / name
+        mode = path.stat().st_mode & 0o7777
+        for wrong in ((0o640, 0o604) if key in secrets else (0o664, 0o646)):
+            os.chmod(path, wrong)
+            mhad.refused(agent, rf"{re.escape(key)}: .*has mode 0{wrong:o}")
+        os.chmod(path, mode)
+        os.chown(path, daemon, 0)
+        mhad.refused(agent, rf"{re.escape(key)}: .*belongs to user {daemon}; it must belong to root")
+        os.chown(path, 0, 0)
+        aside = path.with_suffix(".aside")
+        path.rename(aside)
+        path.symlink_to(aside)
+        mhad.refused(agent, rf"{re.escape(key)}: .*is a symbolic link")
+        path.unlink()
+        mhad.refused(agent, rf"{re.escape(key)}: .*No such file")
+        path.mkdir()
+        mhad.refused(agent, rf"{re.escape(key)}: .*not a regular file")
+        path.rmdir()
+        aside.rename(path)
+    # From the service manager.
+    credentials = agent.dir / "credentials"
+    credentials.mkdir(mode=0o700)
+    shutil.copy(agent.dir / "agent.key", credentials / "agent.key")
+    os.chmod(credentials / "agent.key", 0o400)
+    agent.write_conf(client__secret_file='"credential:agent.key"')
+    mhad.refused(agent, "client.secret_file: credential:agent.key: .*LoadCredential=agent.key")
+    agent.start(environment={"CREDENTIALS_DIRECTORY": str(credentials)})
+    wait_for("an answer", lambda: agent.ctl("status", key="ada").returncode == 0)
+
+
+class Member(Agent):
+    """One of three agents on this host, with real consensus and gateway."""
+
+    REAL = ("gateway", "consensus")
+
+    def member_key(self):
+        return keygen("--public", self.secret)
+
+
+def write_cluster(agents, ports, next_keys):
+    rows = []
+    for i, agent in enumerate(agents):
+        name = f"node-{'abc'[i]}"
+        text = (f"  - {{name: {name}, id: {i + 1}, kind: {'data' if i == 0 else 'witness'}, "
+                f"address: 127.0.0.1, peer_port: {ports[i]}, postgres_port: {ports[i + 3]}, "
+                f"public_key: \"{agent.public}\"")
+        if next_keys.get(i):
+            text += f", next_public_key: \"{next_keys[i]}\""
+        rows.append(text + "}\n")
+    for agent in agents:
+        agent.members = []
+        agent.write_conf()
+        with open(agent.conf, "a") as conf:
+            conf.writelines(rows)
+
+
+def consensus_of(agent):
+    answer = agent.ctl("--json", "status")
+    return json.loads(answer.stdout) if answer.returncode == 0 else None
+
+
+def case_rotation(first):
+    """Three agents change their keys one after the other, under load: no election."""
+    agents = [first] + [Member() for _ in range(2)]
+    stop = threading.Event()
+    calls = {"done": 0, "failed": []}
+
+    def load():
+        while not stop.is_set():
+            for word in ("off", "on"):
+                answer = agents[0].ctl("auto-failover", word)
+                if answer.returncode == 0:
+                    calls["done"] += 1
+                else:
+                    calls["failed"].append(answer.stderr.strip())
+
+    try:
+        ports = free_ports(6)
+        for i, agent in enumerate(agents):
+            agent.secret.unlink()
+            agent.public = keygen(agent.secret)
+            agent.values.update({"node.name": f"node-{'abc'[i]}",
+                                 "timing.election_timeout": "2s"})
+            agent.values.pop("vip.address", None)
+        write_cluster(agents, ports, {})
+        for agent in agents:
+            agent.start()
+
+        def settled():
+            seen = [consensus_of(agent) for agent in agents]
+            return seen if all(each and each["raft_leader"] for each in seen) and \
+                len({each["term"] for each in seen}) == 1 else None
+        before = wait_for("a leader", settled, 60)
+        thread = threading.Thread(target=load)
+        thread.start()
+        wait_for("load", lambda: calls["done"] >= 2, 60)
+        for i, agent in enumerate(agents):
+            new = re.search(r'next_public_key: "(.*)"', keygen("--rotate", "begin", agent.secret))
+            write_cluster(agents, ports, {i: new.group(1)})
+            for each in agents:
+                each.reload()
+            keygen("--rotate", "switch", agent.secret)
+            agent.reload()
+            agent.wait_log(r"peer.door key=" + re.escape(new.group(1)))
+            wait_for("the others hear it", lambda: settled() and calls_go_on(calls), 60)
+            agent.public = new.group(1)
+            write_cluster(agents, ports, {})
+            for each in agents:
+                each.reload()
+            keygen("--rotate", "finish", agent.secret)
+            wait_for("calls go on", lambda: calls_go_on(calls), 60)
+        stop.set()
+        thread.join()
+        after = wait_for("a leader", settled, 60)
+        check([each["term"] for each in before] == [each["term"] for each in after],
+              f"terms {before[0]['term']} -> {after[0]['term']}: an election took place")
+        check(before[0]["raft_leader"] == after[0]["raft_leader"], "another leader")
+        print(f"rotation: 3 keys changed, term {after[0]['term']} throughout, "
+              f"{calls['done']} calls done, {len(calls['failed'])} failed {calls['failed'][:3]}")
+        # Revoked: a node whose key is no longer enrolled is no longer heard.
+        stranger = keygen(agents[2].dir / "other.key")
+        kept, agents[2].public = agents[2].public, stranger
+        write_cluster(agents[:2] + [agents[2]], ports, {})
+        for each in agents[:2]:
+            each.reload()
+            each.wait_log("peer.door .*revoked=1")
+            each.wait_log(f"peer.dropped .*reason=stranger .*{re.escape(kept)}")
+    finally:
+        stop.set()
+        for agent in agents[1:]:
+            agent.close()
+
+
+def calls_go_on(calls):
+    seen = calls["done"]
+    wait_for("another call", lambda: calls["done"] > seen + 1, 60)
+    return True
+
+
+def make(case):
+    return Member() if case == "rotation" else Agent()
+
+
+if __name__ == "__main__":
+    mhad.main(globals(), make, ("gateway", "consensus", "mhactl", "keygen", "client"))

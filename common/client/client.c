@@ -176,17 +176,10 @@ static int client_send(struct client *client, const Mha__Client__Request *reques
 	return rc;
 }
 
-/* One frame; NULL for one that is no reply to `id` (a late one to an earlier request). */
-static Mha__Client__Reply *client_receive(struct client *client, uint64_t id)
+Mha__Client__Reply *client_reply_decode(const void *bytes, size_t size, uint64_t id)
 {
-	Mha__Client__Reply *reply = NULL;
-	zmq_msg_t frame;
+	Mha__Client__Reply *reply = mha__client__reply__unpack(NULL, size, bytes);
 
-	CHECK(zmq_msg_init(&frame) == 0);
-	if (zmq_msg_recv(&frame, client->socket, ZMQ_DONTWAIT) >= 0)
-		reply = mha__client__reply__unpack(NULL, zmq_msg_size(&frame),
-						   zmq_msg_data(&frame));
-	zmq_msg_close(&frame);
 	/* An agent that could not read the request does not know its id. */
 	if (reply != NULL && reply->id != id && !(reply->id == 0 && reply->code != 0)) {
 		mha__client__reply__free_unpacked(reply, NULL);
@@ -195,7 +188,20 @@ static Mha__Client__Reply *client_receive(struct client *client, uint64_t id)
 	return reply;
 }
 
-static int check_reply(const Mha__Client__Reply *reply, struct err *why)
+/* One frame; NULL for one that is no reply to `id` (a late one to an earlier request). */
+static Mha__Client__Reply *client_receive(struct client *client, uint64_t id)
+{
+	Mha__Client__Reply *reply = NULL;
+	zmq_msg_t frame;
+
+	CHECK(zmq_msg_init(&frame) == 0);
+	if (zmq_msg_recv(&frame, client->socket, ZMQ_DONTWAIT) >= 0)
+		reply = client_reply_decode(zmq_msg_data(&frame), zmq_msg_size(&frame), id);
+	zmq_msg_close(&frame);
+	return reply;
+}
+
+int client_reply_check(const Mha__Client__Reply *reply, struct err *why)
 {
 	if (reply->version != CLIENT_VERSION)
 		return err_set(why, ERR_VERSION,
@@ -255,7 +261,7 @@ int client_call(struct client *client, Mha__Client__Request *request, unsigned t
 		else if (items[1].revents & ZMQ_POLLIN)
 			return handshake_failed(client, why);
 	}
-	rc = check_reply(*reply, why);
+	rc = client_reply_check(*reply, why);
 	if (rc < 0) {
 		client_reply_free(*reply);
 		*reply = NULL;

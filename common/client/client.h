@@ -46,6 +46,12 @@ void client_close(struct client *client);
  */
 MUST_CHECK int client_call(struct client *client, Mha__Client__Request *request,
 			   unsigned timeout_ms, Mha__Client__Reply **reply, struct err *why);
+/*
+ * What client_call() does with a frame: the reply to request `id` in it, NULL when it is none; and
+ * whether that reply is an answer, or an error to be returned as one.
+ */
+Mha__Client__Reply *client_reply_decode(const void *bytes, size_t size, uint64_t id);
+MUST_CHECK int client_reply_check(const Mha__Client__Reply *reply, struct err *why);
 void client_reply_free(Mha__Client__Reply *reply);
 
 #endif

@@ -123,8 +123,7 @@ static bool watch(struct pg_conn *conn, int events)
 	return uv_poll_start(conn->poll, events, on_ready) == 0;
 }
 
-/* libpq gives no SQLSTATE for a failed connect; with verbosity "sqlstate" the text begins so. */
-static enum pg_answer classify_connect(const char *text)
+enum pg_answer pg_classify_connect(const char *text)
 {
 	if (strstr(text, "57P03") != NULL || strstr(text, "is starting up") != NULL ||
 	    strstr(text, "is shutting down") != NULL ||
@@ -201,7 +200,7 @@ static void advance_connect(struct pg_conn *conn)
 		text = PQerrorMessage(conn->conn);
 		if (queue_is_full(text) && connect_again(conn))
 			return;
-		answer = classify_connect(text);
+		answer = pg_classify_connect(text);
 		conclude(conn, answer, text);
 		return;
 	}
@@ -278,7 +277,7 @@ static void on_failed_at_once(uv_timer_t *timer)
 	struct pg_conn *conn = timer->data;
 	const char *text = conn->conn != NULL ? PQerrorMessage(conn->conn) : "out of memory";
 
-	conclude(conn, classify_connect(text), text);
+	conclude(conn, pg_classify_connect(text), text);
 }
 
 void pg_conn_open(struct pg_conn *conn, const char *const keywords[], const char *const values[],

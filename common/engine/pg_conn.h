@@ -23,6 +23,12 @@ enum pg_answer {
 typedef void (*pg_done)(void *arg, enum pg_answer answer, PGresult *const results[], unsigned count,
 			const char *text);
 
+/*
+ * What libpq's words about a failed connect mean. Pure. libpq gives no SQLSTATE then; with
+ * verbosity "sqlstate" the text begins with it.
+ */
+enum pg_answer pg_classify_connect(const char *text);
+
 #define PG_RESULTS_MAX 4
 
 struct pg_conn {

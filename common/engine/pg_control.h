@@ -153,6 +153,14 @@ void log_read_tail(const char *path, char *text, size_t size);
 /* The newest file in the log directory. False: there is none. */
 bool log_newest(const char *dir_path, char path[2 * FILES_PATH_SIZE]);
 
+/*
+ * Why the last run in a server's log did not start: the last line with a reason, and its DETAIL.
+ * Pure. False: there is none.
+ */
+bool log_find_failure(const char *log, char reason[CHILD_LINE_SIZE]);
+/* The last line in which an ending server says that its disk is full or broken. Pure; "": none. */
+void log_find_disk(const char *log, char *reason, size_t size);
+
 /* pg_write.c: may block on the disk. */
 MUST_CHECK int write_side_directory(const struct engine_control *control, struct err *why);
 MUST_CHECK int write_configuration(const struct engine_control *control, const char *data_dir,

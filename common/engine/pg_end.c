@@ -90,8 +90,7 @@ static void on_disk(void *arg)
 	end_look(control);
 }
 
-/* A line in which the server says why it ended; others may follow it. */
-static void find_reason(const char *log, char *reason, size_t size)
+void log_find_disk(const char *log, char *reason, size_t size)
 {
 	static const char *const phrases[] = {"No space left on device", "Disk quota exceeded",
 					      "Input/output error", "Read-only file system"};
@@ -120,7 +119,7 @@ static void on_read(uv_work_t *work)
 	if (!log_newest(words->log_dir, path))
 		return;
 	log_read_tail(path, log, sizeof(log));
-	find_reason(log, words->reason, sizeof(words->reason));
+	log_find_disk(log, words->reason, sizeof(words->reason));
 }
 
 static void on_read_done(uv_work_t *work, int status)

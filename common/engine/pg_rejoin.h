@@ -39,6 +39,17 @@ struct rejoin {
 MUST_CHECK int pg_control_file_read(const char *data_dir, struct pg_control_file *control,
 				    struct err *why);
 
+/* What a rehearsed rewind has told so far; 0: not yet. */
+struct rehearsal_sizes {
+	wal_lsn common_checkpoint;
+	uint64_t copy_bytes, source_bytes;
+};
+
+enum rehearsal { REHEARSAL_PROGRESS, REHEARSAL_WORDS, REHEARSAL_SIZES, REHEARSAL_NO_FORK };
+
+/* One line of `pg_rewind --dry-run`; what it tells goes into `sizes`. Pure. */
+enum rehearsal rewind_line(const char *line, struct rehearsal_sizes *sizes);
+
 /* Steps of both plans, in this order. */
 MUST_CHECK int rejoin_prepare(struct pg_job *job, struct err *why);
 MUST_CHECK int rejoin_ask(struct pg_job *job, struct err *why);
@@ -54,6 +65,9 @@ MUST_CHECK int rejoin_save(struct pg_job *job, struct err *why);
  */
 bool rejoin_fork_gone(const char *wal, const struct pg_tail *tail, uint64_t segment_size);
 
+/* "AAAAAAAABBBBBBBBCCCCCCCC", or that and ".partial". False: any other name. Pure. */
+bool wal_segment_name(const char *name, uint32_t *timeline, uint32_t *high, uint32_t *low);
+
 typedef int (*wal_visit)(const char *name, void *arg, struct err *why);
 /*
  * The segments of `timeline` in the directory `wal` that overlap [begin, end), partial ones too,
@@ -65,6 +79,12 @@ MUST_CHECK int wal_segments(const char *wal, uint32_t timeline, uint64_t segment
 
 /* The lowest position of which the directory has the segment, on any timeline; 0: not known. */
 wal_lsn wal_oldest(const char *wal);
+
+/*
+ * The saved set called `fresh` has all that the set `name` has: the same fork and no earlier end,
+ * and WAL if that has. Pure.
+ */
+bool tail_set_contains(const char *fresh, const char *name);
 
 /*
  * Remove saved sets beyond the newest `keep`, and those that `fresh` contains (same fork, longer).

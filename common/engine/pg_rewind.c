@@ -129,7 +129,7 @@ static int run_rewind(struct pg_job *job, bool rehearse, struct err *why)
 }
 
 /* "... last common checkpoint at 0/3000060 on timeline 1" */
-static bool take_checkpoint(struct rejoin *rejoin, const char *line)
+static bool take_checkpoint(const char *line, wal_lsn *checkpoint)
 {
 	const char *at = strstr(line, "last common checkpoint at ");
 	char word[24];
@@ -142,34 +142,52 @@ static bool take_checkpoint(struct rejoin *rejoin, const char *line)
 	if (length < sizeof(word)) {
 		memcpy(word, at, length);
 		word[length] = '\0';
-		(void)!text_parse_lsn(word, &rejoin->common_checkpoint);
+		(void)!text_parse_lsn(word, checkpoint);
 	}
 	return true;
+}
+
+enum rehearsal rewind_line(const char *line, struct rehearsal_sizes *sizes)
+{
+	uint64_t copy, total, done;
+	const char *at;
+
+	if (pg_parse_progress(line, &done, &total))
+		return REHEARSAL_PROGRESS;
+	if (take_checkpoint(line, &sizes->common_checkpoint))
+		return REHEARSAL_WORDS;
+	at = strstr(line, "need to copy ");
+	if (at != NULL &&
+	    sscanf(at, "need to copy %9" SCNu64 " MB (total source directory size is %9" SCNu64,
+		   &copy, &total) == 2) {
+		sizes->copy_bytes = copy << 20;
+		sizes->source_bytes = total << 20;
+		return REHEARSAL_SIZES;
+	}
+	return strstr(line, "source and target cluster are on the same timeline") != NULL
+		       ? REHEARSAL_NO_FORK
+		       : REHEARSAL_WORDS;
 }
 
 static bool on_rehearsal(struct pg_job *job, const char *line)
 {
 	struct rejoin *rejoin = job->rejoin;
-	uint64_t copy, total, done;
-	const char *at;
+	struct rehearsal_sizes sizes = {.common_checkpoint = rejoin->common_checkpoint,
+					.copy_bytes = rejoin->copy_bytes,
+					.source_bytes = rejoin->source_bytes};
+	const enum rehearsal said = rewind_line(line, &sizes);
 
-	if (pg_parse_progress(line, &done, &total))
-		return true;
-	if (take_checkpoint(rejoin, line))
-		return false;
-	at = strstr(line, "need to copy ");
-	if (at != NULL &&
-	    sscanf(at, "need to copy %9" SCNu64 " MB (total source directory size is %9" SCNu64,
-		   &copy, &total) == 2) {
-		rejoin->copy_bytes = copy << 20;
-		rejoin->source_bytes = total << 20;
+	rejoin->common_checkpoint = sizes.common_checkpoint;
+	rejoin->copy_bytes = sizes.copy_bytes;
+	rejoin->source_bytes = sizes.source_bytes;
+	if (said == REHEARSAL_SIZES) {
 		/* A rehearsal copies all the same, and throws it away: it has told enough. */
 		job->any_end = true;
 		child_kill(job->child);
 	}
-	if (strstr(line, "source and target cluster are on the same timeline") != NULL)
+	if (said == REHEARSAL_NO_FORK)
 		job->same_history = true;
-	return false;
+	return said == REHEARSAL_PROGRESS;
 }
 
 static int rewind_rehearse(struct pg_job *job, struct err *why)

@@ -23,8 +23,7 @@
 #define SET_NAME_SIZE 128
 #define REPORT_ONLY   "-report"
 
-/* "AAAAAAAABBBBBBBBCCCCCCCC", or that and ".partial". False: any other name. */
-static bool parse_segment_name(const char *name, uint32_t *timeline, uint32_t *high, uint32_t *low)
+bool wal_segment_name(const char *name, uint32_t *timeline, uint32_t *high, uint32_t *low)
 {
 	uint32_t part[3] = {0, 0, 0};
 
@@ -57,7 +56,7 @@ int wal_segments(const char *wal, uint32_t timeline, uint64_t segment_size, wal_
 		wal_lsn first;
 		int rc = 0;
 
-		if (!parse_segment_name(entry->d_name, &number, &high, &low) || number != timeline)
+		if (!wal_segment_name(entry->d_name, &number, &high, &low) || number != timeline)
 			continue;
 		first = ((uint64_t)high << 32) + low * segment_size;
 		if (first >= end || first + segment_size <= begin)
@@ -262,9 +261,7 @@ static bool cut_suffix(char name[SET_NAME_SIZE])
 	return suffix != NULL;
 }
 
-/* `fresh` has all that the set `name` has: the same fork and no earlier end, and WAL if that has.
- */
-static bool contains(const char *fresh, const char *name)
+bool tail_set_contains(const char *fresh, const char *name)
 {
 	char ours[SET_NAME_SIZE], theirs[SET_NAME_SIZE];
 	wal_lsn our_end, their_end;
@@ -294,7 +291,7 @@ int tail_prune(const struct pg_paths *paths, const char *fresh, unsigned keep, s
 		/* The clock may have been set back: the fresh one stays, whatever its date. */
 		if (strcmp(name, fresh) == 0)
 			kept++;
-		else if (contains(fresh, name))
+		else if (tail_set_contains(fresh, name))
 			rc = remove_set(paths, name, "the newest set has all of it", why);
 		else if (kept + (strcmp(name, fresh) < 0 ? 0 : 1) >= keep)
 			rc = remove_set(paths, name, "rejoin.diverged_keep is reached", why);

@@ -277,8 +277,7 @@ static const char *last_run(const char *log)
 	return log;
 }
 
-/* The last line with a reason in it, and its DETAIL. False: there is none. */
-static bool find_reason(const char *log, char reason[CHILD_LINE_SIZE])
+bool log_find_failure(const char *log, char reason[CHILD_LINE_SIZE])
 {
 	bool found = false;
 
@@ -312,10 +311,10 @@ static void last_words(const struct engine_control *control, char reason[CHILD_L
 	snprintf(reason, CHILD_LINE_SIZE, "see its log in %s", control->paths.log_dir);
 	snprintf(path, sizeof(path), "%s/%s", control->paths.side, PG_START_LOG);
 	log_read_tail(path, log, sizeof(log));
-	if (find_reason(log, reason) || !log_newest(control->paths.log_dir, path))
+	if (log_find_failure(log, reason) || !log_newest(control->paths.log_dir, path))
 		return;
 	log_read_tail(path, log, sizeof(log));
-	if (!find_reason(log, reason))
+	if (!log_find_failure(log, reason))
 		snprintf(reason, CHILD_LINE_SIZE, "see %.300s", path);
 }
 

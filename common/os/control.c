@@ -10,6 +10,32 @@ union control_buffer {
 	char bytes[CMSG_SPACE(sizeof(int))];
 };
 
+/*
+ * Whatever came along is open in this process now. One descriptor is taken; more, which the other
+ * side may send although none is wanted, would stay for ever.
+ */
+static int take_descriptor(struct msghdr *packet)
+{
+	int taken = -1;
+
+	for (struct cmsghdr *passed = CMSG_FIRSTHDR(packet); passed != NULL;
+	     passed = CMSG_NXTHDR(packet, passed)) {
+		if (passed->cmsg_level != SOL_SOCKET || passed->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = 0; CMSG_LEN(at + sizeof(int)) <= passed->cmsg_len;
+		     at += sizeof(int)) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(passed) + at, sizeof(fd));
+			if (taken < 0)
+				taken = fd;
+			else
+				close(fd);
+		}
+	}
+	return taken;
+}
+
 int control_send(int socket, enum control_kind kind, uint32_t flag, int fd, struct err *why)
 {
 	struct control_message message = {.kind = (uint32_t)kind, .flag = flag};
@@ -61,11 +87,7 @@ int control_receive(int socket, struct control_message *message, int *fd, struct
 		return err_set(why, ERR_GONE, "control socket: the other side is gone");
 	if (got < 0)
 		return err_set_errno(why, ERR_IO, errno, "control socket: receive");
-	for (struct cmsghdr *passed = CMSG_FIRSTHDR(&packet); passed != NULL;
-	     passed = CMSG_NXTHDR(&packet, passed)) {
-		if (passed->cmsg_level == SOL_SOCKET && passed->cmsg_type == SCM_RIGHTS)
-			memcpy(fd, CMSG_DATA(passed), sizeof(*fd));
-	}
+	*fd = take_descriptor(&packet);
 	if (got != (ssize_t)sizeof(*message) ||
 	    (packet.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
 		if (*fd >= 0)

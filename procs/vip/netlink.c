@@ -156,6 +156,13 @@ static void take_message(struct exchange *exchange, const struct nlmsghdr *messa
 	exchange->ended = true;
 }
 
+/* libmnl's check takes a length of 2 GB and more for a negative one, which is less than any. */
+static bool message_fits(const struct nlmsghdr *message, int left)
+{
+	return left >= (int)sizeof(*message) && message->nlmsg_len >= sizeof(*message) &&
+	       message->nlmsg_len <= (unsigned)left;
+}
+
 /* Take everything that is there. Returns false when nothing was. */
 static bool take_datagram(struct netlink *netlink, struct exchange *exchange, int *errnum)
 {
@@ -163,16 +170,22 @@ static bool take_datagram(struct netlink *netlink, struct exchange *exchange, in
 		struct nlmsghdr header;
 		char bytes[RECEIVE_MAX];
 	} buffer;
-	const ssize_t size = recv(netlink_fd(netlink), &buffer, sizeof(buffer), MSG_DONTWAIT);
+	struct sockaddr_nl from = {.nl_pid = 0};
+	socklen_t from_size = sizeof(from);
+	const ssize_t size = recvfrom(netlink_fd(netlink), &buffer, sizeof(buffer), MSG_DONTWAIT,
+				      (struct sockaddr *)&from, &from_size);
 
 	if (size < 0) {
 		*errnum = errno;
 		return false;
 	}
+	/* Another process with CAP_NET_ADMIN can write here too; only the kernel is port 0. */
+	if (from.nl_pid != 0)
+		return true;
 
 	int left = (int)size;
 
-	for (const struct nlmsghdr *message = &buffer.header; mnl_nlmsg_ok(message, left);
+	for (const struct nlmsghdr *message = &buffer.header; message_fits(message, left);
 	     message = mnl_nlmsg_next(message, &left))
 		take_message(exchange, message);
 	return true;

@@ -2,8 +2,57 @@
 #include "base/check.h"
 #include "bus.pb-c.h"
 #include "fuzz.h"
+#include "gateway/events.h"
 #include "wire/bus.h"
 #include "wire/convert.h"
+
+static void take_call(const Mha__Bus__Call *message)
+{
+	struct call call;
+	Mha__Bus__Call again;
+	struct err why = {0};
+
+	if (call_from_message(message, &call, &why) < 0) {
+		CHECK(why.text[0] != '\0');
+		return;
+	}
+	CHECK(call.kind < CALL_KIND_COUNT);
+	call_to_message(&call, &again);
+	CHECK(call_from_message(&again, &call, &why) == 0);
+}
+
+static void take_call_result(const Mha__Bus__CallResult *message)
+{
+	struct call_result result;
+	struct call_result_message again;
+	struct err why = {0};
+
+	if (call_result_from_message(message, &result, &why) < 0) {
+		CHECK(why.text[0] != '\0');
+		return;
+	}
+	CHECK(result.blocker_count <= BLOCKERS_MAX);
+	call_result_to_message(&result, &again);
+	CHECK(call_result_from_message(&again.result, &result, &why) == 0);
+}
+
+/* As the gateway keeps it: twice, because the second one may be a repetition. */
+static void take_event(const Mha__Bus__Event *message)
+{
+	static struct events events;
+	struct events_message list;
+	struct err why = {0};
+
+	events_init(&events);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct event_row *row = events_add(&events, message, &why);
+
+		CHECK(i == 0 || row == NULL || events.count == 2);
+	}
+	events_since(&events, (struct event_number){0, 0}, &list);
+	CHECK(list.events.n_events <= 2);
+	events_fini(&events);
+}
 
 static void convert(enum route_id route, const ProtobufCMessage *message)
 {
@@ -27,6 +76,15 @@ static void convert(enum route_id route, const ProtobufCMessage *message)
 	case ROUTE_RESULT_VIP:
 		facts = ((const Mha__Bus__OrderResult *)message)->facts;
 		break;
+	case ROUTE_CALL:
+		take_call((const Mha__Bus__Call *)message);
+		return;
+	case ROUTE_CALL_RESULT:
+		take_call_result((const Mha__Bus__CallResult *)message);
+		return;
+	case ROUTE_EVENT:
+		take_event((const Mha__Bus__Event *)message);
+		return;
 	default:
 		return;
 	}

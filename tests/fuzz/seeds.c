@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "gateway_fixture.h"
 #include "status/status.h"
+#include "view/message.h"
 #include "wire/bus.h"
 #include "wire/convert.h"
 #include "wire/envelope.h"
@@ -421,6 +423,126 @@ static void seed_status(const char *base)
 	unlink(path);
 }
 
+/* What a client asks: somebody who may change things, and somebody who may not. */
+static void seed_request(const char *base, const char *name, uint8_t trusted,
+			 Mha__Client__Request *request)
+{
+	uint8_t bytes[4096] = {trusted};
+
+	request->version = 1;
+	request->id = 1;
+	write_seed(base, "request", name, bytes,
+		   1 + mha__client__request__pack(request, bytes + 1));
+}
+
+static void seed_requests(const char *base)
+{
+	Mha__Client__GetLeader leader = MHA__CLIENT__GET_LEADER__INIT;
+	Mha__Client__GetStatus status = MHA__CLIENT__GET_STATUS__INIT;
+	Mha__Client__GetHistory history = MHA__CLIENT__GET_HISTORY__INIT;
+	Mha__Client__GetEvents events = MHA__CLIENT__GET_EVENTS__INIT;
+	Mha__Client__Switchover switchover;
+	Mha__Client__SetMode set_mode;
+	Mha__Client__Maintenance maintenance;
+	char node[] = "n2", mode[] = "max_availability", quorum[] = "majority";
+	Mha__Client__Request request;
+
+	mha__client__switchover__init(&switchover);
+	mha__client__set_mode__init(&set_mode);
+	mha__client__maintenance__init(&maintenance);
+	mha__client__request__init(&request);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_GET_LEADER;
+	request.get_leader = &leader;
+	seed_request(base, "leader", 0, &request);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_GET_STATUS;
+	request.get_status = &status;
+	seed_request(base, "status", 0, &request);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_GET_HISTORY;
+	request.get_history = &history;
+	seed_request(base, "history", 1, &request);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_GET_EVENTS;
+	request.get_events = &events;
+	events.wait_ms = 1000;
+	seed_request(base, "events", 1, &request);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_SWITCHOVER;
+	request.switchover = &switchover;
+	switchover.to = node;
+	switchover.start_ms = 5;
+	switchover.end_ms = 6;
+	seed_request(base, "switchover", 1, &request);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_SET_MODE;
+	request.set_mode = &set_mode;
+	set_mode.mode = mode;
+	set_mode.quorum = quorum;
+	seed_request(base, "set_mode", 1, &request);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_MAINTENANCE;
+	request.maintenance = &maintenance;
+	maintenance.node = node;
+	seed_request(base, "maintenance", 1, &request);
+}
+
+/* What an agent answers. */
+static void seed_reply(const char *base, const char *name, Mha__Client__Reply *reply)
+{
+	static uint8_t bytes[65536];
+
+	reply->version = 1;
+	reply->id = 1;
+	CHECK(mha__client__reply__get_packed_size(reply) <= sizeof(bytes));
+	write_seed(base, "reply", name, bytes, mha__client__reply__pack(reply, bytes));
+}
+
+static void seed_replies(const char *base)
+{
+	static struct sections sections;
+	static struct view_setup setup;
+	static struct view view;
+	static struct status_message status;
+	static struct history_message history;
+	struct leader_message leader;
+	struct call_reply_message call;
+	const struct call_result result = some_result();
+	char text[] = "nobody is here", name[] = "failover.opened", json[] = "{\"primary\":\"n2\"}";
+	Mha__Client__Events events;
+	Mha__Client__Event event, *list[] = {&event};
+	Mha__Client__Reply reply;
+
+	fixture_sections(&sections, FIXTURE_NOW_NS, FIXTURE_WALL_MS);
+	fixture_setup(&setup);
+	view_build(&sections, &setup, &view);
+	mha__client__reply__init(&reply);
+	reply.code = -1;
+	reply.error = text;
+	seed_reply(base, "error", &reply);
+	mha__client__reply__init(&reply);
+	leader_to_message(&view, &leader);
+	reply.body_case = MHA__CLIENT__REPLY__BODY_LEADER;
+	reply.leader = &leader.leader;
+	seed_reply(base, "leader", &reply);
+	status_to_message(&view, &status);
+	reply.body_case = MHA__CLIENT__REPLY__BODY_STATUS;
+	reply.status = &status.status;
+	seed_reply(base, "status", &reply);
+	history_to_message(&view, &history);
+	reply.body_case = MHA__CLIENT__REPLY__BODY_HISTORY;
+	reply.history = &history.history;
+	seed_reply(base, "history", &reply);
+	call_reply_to_message(&view, &result, &call);
+	reply.body_case = MHA__CLIENT__REPLY__BODY_CALL_REPLY;
+	reply.call_reply = &call.reply;
+	seed_reply(base, "call_reply", &reply);
+	mha__client__event__init(&event);
+	event.index = 7;
+	event.name = name;
+	event.json = json;
+	mha__client__events__init(&events);
+	events.n_events = 1;
+	events.events = list;
+	reply.body_case = MHA__CLIENT__REPLY__BODY_EVENTS;
+	reply.events = &events;
+	seed_reply(base, "events", &reply);
+}
+
 int main(int argc, char **argv)
 {
 	/* A fixed key, known to everybody: of no use but here. */
@@ -436,6 +558,8 @@ int main(int argc, char **argv)
 	seed_agents(argv[1]);
 	seed_bus(argv[1]);
 	seed_status(argv[1]);
+	seed_requests(argv[1]);
+	seed_replies(argv[1]);
 	write_seed(argv[1], "key", "both", key, sizeof(key) - 1);
 	write_seed(argv[1], "key", "secret", key, 40);
 	return 0;

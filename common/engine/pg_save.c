@@ -81,7 +81,7 @@ wal_lsn wal_oldest(const char *wal)
 		uint64_t place;
 
 		if (strlen(entry->d_name) != 24 ||
-		    !parse_segment_name(entry->d_name, &timeline, &high, &low))
+		    !wal_segment_name(entry->d_name, &timeline, &high, &low))
 			continue;
 		/* Every segment is as long as the others. */
 		if (file.st_size == 0 &&

@@ -298,7 +298,8 @@ static void judge_mode(const struct agent *agent, const struct call *call, struc
 
 	entry->kind = ENTRY_SETTINGS;
 	*next = *now;
-	next->mode = call->mode;
+	if (call->mode != MODE_KEEP)
+		next->mode = call->mode;
 	if (call->quorum_sync != QUORUM_SYNC_KEEP)
 		next->quorum_sync = call->quorum_sync;
 	next->pinned = now->pinned || call->pin;

@@ -22,6 +22,7 @@ enum call_kind {
 };
 
 #define QUORUM_SYNC_KEEP 255
+#define MODE_KEEP        0
 
 struct call {
 	uint64_t id;         /* chosen by the caller, echoed */
@@ -33,7 +34,7 @@ struct call {
 	bool accept_loss;    /* FAILOVER: of acknowledged commits, if need be */
 	bool force;          /* MODE: though commits would wait */
 	bool pin;            /* MODE: and never change it again */
-	uint8_t mode;        /* MODE: enum protection_mode */
+	uint8_t mode;        /* MODE: enum protection_mode; MODE_KEEP: as it is */
 	uint8_t quorum_sync; /* MODE: 0 = majority; QUORUM_SYNC_KEEP: as it is */
 	uint64_t start_ms;   /* SWITCHOVER: wall clock; 0: now */
 	uint64_t end_ms;     /* SWITCHOVER: not begun after this; 0: no such limit. PAUSE: until */

@@ -148,22 +148,22 @@ static int take_node(const char *name, bool needed, const struct view *view, nod
 	return err_set(why, ERR_NOT_FOUND, "%s: no member is named '%.40s'", field, name);
 }
 
-static int take_mode(const Mha__Client__SetMode *set, const struct view *view, struct call *call,
-		     struct err *why)
+static int take_mode(const Mha__Client__SetMode *set, struct call *call, struct err *why)
 {
-	const struct settings *now = &view->from->consensus.cluster.settings;
 	uint64_t number = 0;
 
 	call->kind = CALL_MODE;
 	call->pin = set->pin;
 	call->force = set->force;
 	call->dry_run = set->dry_run;
-	call->mode = set->mode[0] == '\0' ? now->mode : 0;
+	/* What is not named stays as the leader's log has it, which may be newer than this node's.
+	 */
+	call->mode = MODE_KEEP;
 	for (uint8_t mode = MODE_MAX_PROTECTION; mode < MODE_COUNT; mode++) {
 		if (strcmp(set->mode, protection_mode_name(mode)) == 0)
 			call->mode = mode;
 	}
-	if (call->mode == 0)
+	if (call->mode == MODE_KEEP && set->mode[0] != '\0')
 		return err_set(why, ERR_INVALID,
 			       "set_mode.mode: '%.40s' is none of max_protection, "
 			       "max_availability, max_performance",
@@ -211,7 +211,7 @@ static int take_call(const Mha__Client__Request *request, const struct view *vie
 		call->kind = CALL_CANCEL;
 		return 0;
 	case MHA__CLIENT__REQUEST__CALL_SET_MODE:
-		return take_mode(request->set_mode, view, call, why);
+		return take_mode(request->set_mode, call, why);
 	case MHA__CLIENT__REQUEST__CALL_AUTO_FAILOVER:
 		call->kind = CALL_AUTO_FAILOVER;
 		call->on = request->auto_failover->on;

@@ -108,6 +108,7 @@ void client_release(struct host *host, wal_lsn upto)
 		world.acknowledged++;
 		world.last_ack = world.now;
 		world.records[client->record].acknowledged = true;
+		world.records[client->record].told_at = world.now;
 		check_acknowledged(host, client->lsn, client->record);
 		turn_later(i, random_between(5, 40) * MS);
 	}

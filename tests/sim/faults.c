@@ -181,6 +181,8 @@ static void freeze(struct host *host, bool whole)
 	const uint64_t until = world.now + a_while();
 
 	trace("n%u %s stands still", host->id, whole ? "agent" : "consensus");
+	if (until - world.now > world.facts_late)
+		world.facts_late = until - world.now;
 	for (unsigned process = 0; process < PROCESS_COUNT; process++)
 		if ((whole || process == PROCESS_CONSENSUS) && host->frozen_until[process] < until)
 			host->frozen_until[process] = until;
@@ -360,6 +362,8 @@ static void fault_subtle(struct host *host, enum fault_kind kind)
 		break;
 	case FAULT_SLOW_FACTS:
 		host->slow_facts = random_between(50, 3000) * MS;
+		if (host->slow_facts > world.facts_late)
+			world.facts_late = host->slow_facts;
 		trace("n%u facts are late by %lu ms", host->id,
 		      (unsigned long)(host->slow_facts / MS));
 		break;

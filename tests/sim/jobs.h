@@ -14,6 +14,8 @@ struct run {
 	const char *mode;     /* NULL: by seed */
 	const char *bug;
 	const char *faults;
+	const char *story;
+	bool cuts_chosen;  /* options.cuts, not each of them */
 	bool until_caught; /* by a checker of what must never happen, not by I4 */
 	bool rows;
 	unsigned jobs;

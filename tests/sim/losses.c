@@ -44,6 +44,32 @@ static bool planned(const struct decision *decision)
 	return decision->cause == CAUSE_SWITCHOVER || decision->cause == CAUSE_AUTO_SWITCH;
 }
 
+/*
+ * Unasked, nothing may be lost that is older than max_lag at the moment when the old primary last
+ * told a client of a commit. What its peers hear of it is late by the period of the facts and by
+ * whatever holds them back, and it goes on for as long as its lease lasts.
+ */
+static void check_age(const struct cluster *before, const struct entry *entry)
+{
+	const struct pg *pg = &world.hosts[entry->assign.node].pg;
+	const uint64_t limit = before->settings.max_lag_ms * MS;
+	const uint64_t slack = 2 * world.agent.election_ns + 2 * world.facts_late + limit / 20;
+	uint64_t oldest = world.last_ack;
+
+	for (uint32_t i = 0; i < world.record_count; i++) {
+		const struct record *record = &world.records[i];
+
+		if (record->acknowledged && record->told_at < oldest &&
+		    !pg_contains(pg, record->lsn, i))
+			oldest = record->told_at;
+	}
+	if (world.last_ack - oldest > limit + slack)
+		fail("I2: n%u is assigned epoch %lu unasked and loses commits of the last %lu ms, "
+		     "max_lag is %u ms",
+		     entry->assign.node, (unsigned long)entry->epoch,
+		     (unsigned long)((world.last_ack - oldest) / MS), before->settings.max_lag_ms);
+}
+
 /* I2, when a new primary is named: its WAL cannot grow any more until it is promoted. */
 static void check_loss(const struct cluster *before, const struct entry *entry)
 {
@@ -72,6 +98,8 @@ static void check_loss(const struct cluster *before, const struct entry *entry)
 		     entry->assign.node, (unsigned long)entry->epoch,
 		     (unsigned long)decision->at_risk,
 		     (unsigned long)before->settings.max_lag_bytes);
+	if (!entry->assign.accept_loss && decision->cause != CAUSE_OPERATOR)
+		check_age(before, entry);
 	known = forgive(pg, decision->seen);
 	if (known > decision->at_risk)
 		fail("I2: n%u lacks %lu commits below %lu, the decision of epoch %lu says %lu",

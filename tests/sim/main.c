@@ -1,7 +1,7 @@
 /*
  * sim [--seed N | --seeds A..B] [--topology NAME] [--mode NAME] [--seconds N] [--faults NAME,...]
  *     [--jobs N] [--rows] [--trace] [--bug NAME [--until-caught]]
- * sim --story NAME
+ * sim --story NAME [--seed N] [--mode NAME] [--cuts 0..63]
  *
  * Runs clusters through faults and checks the invariants at every step. Prints the seeds that
  * fail, each with the command that replays it, how much time was simulated and what happened in
@@ -65,12 +65,13 @@ static const struct topology *topology_of(uint64_t seed)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: sim [--seed N | --seeds A..B] [--topology 1|2|2+1|3|4|5|3+2]\n"
-			"           [--mode max_protection|max_availability|max_performance] "
-			"[--seconds N]\n"
-			"           [--faults NAME,...] [--jobs N] [--rows] [--trace]\n"
-			"           [--bug NAME [--until-caught]]\n"
-			"       sim --story arbiter_accept|arbiter_return [--trace]\n");
+	fprintf(stderr,
+		"usage: sim [--seed N | --seeds A..B] [--topology 1|2|2+1|3|4|5|3+2]\n"
+		"           [--mode max_protection|max_availability|max_performance] "
+		"[--seconds N]\n"
+		"           [--faults NAME,...] [--jobs N] [--rows] [--trace]\n"
+		"           [--bug NAME [--until-caught]]\n"
+		"       sim --story arbiter_accept|arbiter_return|cuts [--cuts 0..63] [--trace]\n");
 	exit(2);
 }
 
@@ -144,10 +145,16 @@ static bool option_set(struct run *run, const char *name, char *value)
 		return faults_set(run, value);
 	if (strcmp(name, "--story") == 0) {
 		run->options.story = (uint8_t)story_named(value);
+		run->story = value;
 		return run->options.story != STORY_NONE;
 	}
 	if (!text_parse_u64(value, &number))
 		return false;
+	if (strcmp(name, "--cuts") == 0 && number < CUT_SETS) {
+		run->options.cuts = (uint8_t)number;
+		run->cuts_chosen = true;
+		return true;
+	}
 	if (strcmp(name, "--seconds") == 0 && number <= 3600)
 		run->options.seconds = (unsigned)number;
 	else if (strcmp(name, "--jobs") == 0 && number >= 1 && number <= JOBS_MAX)
@@ -165,7 +172,9 @@ static void report(const struct run *run)
 	       run->topology != NULL ? run->topology : topology_of(run->options.seed)->name,
 	       (double)world.now / 1e9, world.failure, run->program,
 	       (unsigned long)run->options.seed, run->options.seconds);
-	if (run->topology != NULL)
+	if (run->options.story != STORY_NONE)
+		printf(" --story %s", run->story);
+	else if (run->topology != NULL)
 		printf(" --topology %s", run->topology);
 	if (run->mode != NULL)
 		printf(" --mode %s", run->mode);
@@ -206,16 +215,6 @@ static void parse(struct run *run, int argc, char **argv)
 		else
 			i++;
 	}
-}
-
-static int tell_story(struct run *run)
-{
-	run->topology = "2+1";
-	if (run_seed(run, run->first)) {
-		printf("story told: as it should be\n");
-		return 0;
-	}
-	return 1;
 }
 
 static void print_rows(const struct run *run)
@@ -259,6 +258,44 @@ static void summary(const struct run *run)
 	       "in %.4f CPU-hours: %.0f simulated hours per CPU-hour\n",
 	       (unsigned long)t->seeds, (unsigned long)t->failed, (unsigned long)t->acknowledged,
 	       (unsigned long)t->epochs, hours, cpu, cpu > 0 ? hours / cpu : 0);
+}
+
+/* Every set of links that is cut, or the one that was chosen, with the primary on each node. */
+static int tell_cuts(struct run *run)
+{
+	unsigned told = 0, failed = 0;
+	const unsigned chosen = run->options.cuts;
+
+	run->topology = "3";
+	for (unsigned cuts = 0; cuts < CUT_SETS; cuts++) {
+		if (run->cuts_chosen && cuts != chosen)
+			continue;
+		for (uint8_t primary = 1; primary <= 3; primary++, told++) {
+			run->options.cuts = (uint8_t)cuts;
+			run->options.primary = primary;
+			if (run_seed(run, run->first))
+				continue;
+			printf("  with the links of set %u cut (--cuts %u) and n%u as primary\n",
+			       cuts, cuts, primary);
+			failed++;
+		}
+	}
+	run->cpu_seconds = (double)clock() / CLOCKS_PER_SEC;
+	summary(run);
+	printf("%u sets of cut links and primaries, %u failed\n", told, failed);
+	return failed == 0 ? 0 : 1;
+}
+
+static int tell_story(struct run *run)
+{
+	if (run->options.story == STORY_CUTS)
+		return tell_cuts(run);
+	run->topology = "2+1";
+	if (run_seed(run, run->first)) {
+		printf("story told: as it should be\n");
+		return 0;
+	}
+	return 1;
 }
 
 int main(int argc, char **argv)

@@ -68,7 +68,7 @@ static bool done(const struct cluster *cluster, const struct call *call,
 	case CALL_CANCEL:
 		return cluster_operation(cluster) == NULL;
 	case CALL_MODE:
-		return settings->mode == call->mode &&
+		return (call->mode == MODE_KEEP || settings->mode == call->mode) &&
 		       (call->quorum_sync == QUORUM_SYNC_KEEP ||
 			settings->quorum_sync == call->quorum_sync) &&
 		       (settings->pinned || !call->pin);

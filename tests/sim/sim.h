@@ -262,6 +262,7 @@ struct record {
 	bool acknowledged; /* its client was told */
 	wal_lsn lsn;       /* where it stands in its timeline */
 	uint64_t epoch;    /* primary's epoch when it was written */
+	uint64_t told_at;  /* when its client was told */
 };
 
 enum fault_kind {
@@ -300,10 +301,12 @@ struct options {
 	uint32_t faults; /* bits by enum fault_kind: only these, often; 0: a mix by seed */
 	uint8_t mode;    /* enum protection_mode; 0: by seed */
 	uint8_t story;   /* enum story; no faults but its own */
+	uint8_t cuts;    /* STORY_CUTS: which links, bits as in cuts.c */
+	uint8_t primary; /* STORY_CUTS: the node that is primary when they are cut */
 };
 
 /* Told from a fixed seed, each with its own expectations (story.c). */
-enum story { STORY_NONE = 0, STORY_ARBITER_ACCEPT, STORY_ARBITER_RETURN, STORY_COUNT };
+enum story { STORY_NONE = 0, STORY_ARBITER_ACCEPT, STORY_ARBITER_RETURN, STORY_CUTS, STORY_COUNT };
 
 /* A call that has been given to an agent. */
 struct asked {
@@ -371,6 +374,7 @@ struct world {
 	struct client clients[CLIENTS];
 	uint64_t acknowledged;
 	uint64_t last_ack;
+	uint64_t facts_late; /* the longest that facts were held back in this world */
 	uint32_t connections;
 
 	/* Faults */
@@ -530,6 +534,10 @@ struct host *leading_host(void); /* NULL: none */
 enum story story_named(const char *name);
 void story_begin(void);
 void story_turn(void);
+
+/* cuts.c: any set of the six directed links between three nodes is cut, held and healed */
+#define CUT_SETS 64
+void cuts_turn(void);
 
 /* losses.c: what a promotion may lose, and what each entry of the log may do */
 void check_entry(const struct cluster *before, const struct cluster *after,

@@ -24,6 +24,7 @@ enum step {
 static const char *const names[STORY_COUNT] = {
 	[STORY_ARBITER_ACCEPT] = "arbiter_accept",
 	[STORY_ARBITER_RETURN] = "arbiter_return",
+	[STORY_CUTS] = "cuts",
 };
 
 enum story story_named(const char *name)
@@ -171,6 +172,10 @@ void story_turn(void)
 		return;
 	}
 	story_later();
+	if (world.options.story == STORY_CUTS) {
+		cuts_turn();
+		return;
+	}
 	switch (world.story_step) {
 	case STEP_COMES_UP:
 		if (!healthy() || world.now < 10 * SEC)

@@ -377,6 +377,8 @@ static struct settings some_settings(void)
 	const struct options *options = &world.options;
 	struct settings settings = settings_default(options->data);
 
+	if (options->mode != 0)
+		settings.mode = options->mode;
 	if (options->story != STORY_NONE)
 		return settings;
 	settings.mode = (uint8_t)(random_permille(400)   ? MODE_MAX_PROTECTION

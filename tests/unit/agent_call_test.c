@@ -129,6 +129,9 @@ Test(agent_call, nonsense_is_refused_by_name)
 				     .quorum_sync = 5,
 				     .force = true},
 		       BLOCK_QUORUM_RANGE);
+	/* The mode that is not named is the leader's, and what it needs is judged by that. */
+	expect_refused(world, (struct call){.kind = CALL_MODE, .mode = MODE_KEEP, .quorum_sync = 5},
+		       BLOCK_QUORUM_RANGE);
 	world->hosts[B].cut = true;
 	world_run(world, 1500);
 	expect_refused(world, (struct call){.kind = CALL_SWITCHOVER, .node = B}, BLOCK_NOT_HEARD);

@@ -184,6 +184,29 @@ Test(agent_mode, the_mode_changes_at_run_time_by_the_covers_rule)
 	}
 }
 
+Test(agent_mode, a_mode_that_is_not_named_stays_as_the_log_has_it)
+{
+	struct world *world = with_mode(3, 0, MODE_MAX_AVAILABILITY);
+
+	world_call(world, (struct call){.kind = CALL_MODE, .mode = MODE_KEEP, .quorum_sync = 2});
+	world_run(world, 300);
+	cr_expect_eq(world->result.code, CALL_ACCEPTED);
+	cr_expect_eq(world_cluster(world)->settings.mode, MODE_MAX_AVAILABILITY);
+	cr_expect_eq(world_cluster(world)->settings.quorum_sync, 2);
+	world_call(world, (struct call){.kind = CALL_MODE,
+					.mode = MODE_KEEP,
+					.quorum_sync = QUORUM_SYNC_KEEP,
+					.pin = true});
+	world_run(world, 300);
+	cr_expect_eq(world->result.code, CALL_ACCEPTED);
+	cr_expect(world_cluster(world)->settings.pinned);
+	/* Pinned: what changes nothing is no change. */
+	world_call(world, (struct call){.kind = CALL_MODE,
+					.mode = MODE_KEEP,
+					.quorum_sync = QUORUM_SYNC_KEEP});
+	cr_expect_neq(world->result.code, CALL_REFUSED);
+}
+
 Test(agent_mode, a_pinned_mode_is_never_changed)
 {
 	struct world *world = with_mode(3, 0, MODE_MAX_PROTECTION);

@@ -203,7 +203,7 @@ Test(requests, operations_become_calls)
 	/* Without a name, the mode stays as it is. */
 	mode.mode = nothing;
 	out = trusted(world, &request);
-	cr_expect(out.step == REQUEST_CALL && out.call.mode == MODE_MAX_PROTECTION);
+	cr_expect(out.step == REQUEST_CALL && out.call.mode == MODE_KEEP);
 	request.call_case = MHA__CLIENT__REQUEST__CALL_MAINTENANCE;
 	request.maintenance = &maintenance;
 	maintenance.node = n2;

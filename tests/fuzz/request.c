@@ -50,20 +50,24 @@ static void check_reply(const struct request *request)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
+	const struct caller caller = {
+		.role = size < 1 ? ROLE_NONE : bytes[0] % (ROLE_ADMIN + 1),
+		.name = "fuzzer",
+		.local = size >= 1 && (bytes[0] & 128) != 0,
+	};
 	struct request request;
 
 	if (size < 1)
 		return 0;
 	prepare();
-	request_read(bytes + 1, size - 1, &world.view, &world.events, (bytes[0] & 1) != 0,
-		     &request);
+	request_read(bytes + 1, size - 1, &world.view, &world.events, &caller, &request);
 	switch (request.step) {
 	case REQUEST_ANSWER:
 	case REQUEST_REFUSE:
 		check_reply(&request);
 		break;
 	case REQUEST_CALL:
-		CHECK((bytes[0] & 1) != 0 && request.reply == NULL);
+		CHECK(caller.role >= ROLE_OPERATE && request.reply == NULL);
 		CHECK(request.call.kind < CALL_KIND_COUNT);
 		break;
 	case REQUEST_WAIT:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 
+from . import config
 from .lab import PG_BIN
 from .system import LabError, now_ns, wait_until
 
@@ -57,4 +58,52 @@ def hand_promote(run):
     return seconds
 
 
-THREE = {"hand-promote": hand_promote}
+def admin(node, sql):
+    """What the superuser on the node's own socket is answered."""
+    done = subprocess.run(
+        ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "psql", "-XAtq",
+         "-h", node["socket_dir"], "-p", str(config.PG_PORT), "-U", "postgres", "-d",
+         config.DBNAME, "-c", sql], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"{node['name']}: {sql}: {done.stderr}")
+    return done.stdout.strip()
+
+
+def forget_wal(run, node):
+    """The node removes every segment up to the present one."""
+    segment = admin(node, "SELECT pg_walfile_name(pg_current_wal_lsn())")
+    admin(node, "ALTER SYSTEM SET wal_keep_size = 0")
+    admin(node, "SELECT pg_reload_conf()")
+
+    def gone():
+        admin(node, "SELECT pg_switch_wal()")
+        admin(node, "CHECKPOINT")
+        return not os.path.exists(os.path.join(node["pgdata"], "pg_wal", segment))
+
+    wait_until(gone, run.deadline, f"{node['name']} to remove {segment}", 0.2)
+
+
+def wal_elsewhere(run):
+    """the primary has removed WAL that a standby needs, another standby has it: no clone"""
+    primary = run.lab.primary()
+    victim = run.lab.resolve("standby")
+    keeper = next(node for node in run.lab.data_nodes
+                  if node["name"] not in (primary["name"], victim["name"]))
+    pattern = rf"order=configure .*upstream={keeper['id']}$"
+    detours = len(said(victim, pattern))
+    rebuilds = len(said(victim, "order=(clone|rewind) "))
+    run.fault("node-crash", victim)
+    run.writes_go_on()
+    forget_wal(run, primary)
+    run.repair("start", victim)
+    wait_until(lambda: len(said(victim, pattern)) > detours, run.deadline,
+               f"{victim['name']} to ask {keeper['name']}")
+    seconds = run.whole()
+    admin(primary, "ALTER SYSTEM RESET wal_keep_size")
+    admin(primary, "SELECT pg_reload_conf()")
+    if len(said(victim, "order=(clone|rewind) ")) != rebuilds:
+        raise LabError(f"{victim['name']} was rebuilt although {keeper['name']} had its WAL")
+    return seconds
+
+
+THREE = {"hand-promote": hand_promote, "wal-elsewhere": wal_elsewhere}

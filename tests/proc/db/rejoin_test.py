@@ -382,26 +382,23 @@ def pruned(n1, n2):
     assert len(sets(n2)) == 3, sets(n2)
 
 
-def promoted_on_boundary(n1, n2):
-    """Node 2 left node 1 where a segment begins; None: something was written in between."""
-    wait_replayed(n1, n2)
-    admin(n1, "CHECKPOINT")
-    admin(n1, "SELECT pg_switch_wal()")
-    wait_replayed(n1, n2)
-    n2.order("stop", epoch=EPOCH)
-    n2.order("start", epoch=EPOCH, promise=EPOCH, need=1)
-    if int(n2.sql("SELECT pg_last_wal_replay_lsn() - '0/0'")) % SEGMENT == 0:
-        return diverge(n2)
-    follow(n1, n2)
-    return None
-
-
 def on_boundary(n1, n2):
     say("a fork at the very beginning of a segment is rewound like any other")
-    xid = None
+    wait_replayed(n1, n2)
+    n1.say("kill dbmon")  # its probes write WAL
     for _ in range(20):
-        xid = xid or promoted_on_boundary(n1, n2)
-    assert xid is not None, "node 1 wrote after every switch"
+        admin(n1, "CHECKPOINT")
+        admin(n1, "SELECT pg_switch_wal()")
+        wait_replayed(n1, n2)
+        n2.order("stop", epoch=EPOCH)
+        n2.order("start", epoch=EPOCH, promise=EPOCH, need=1)
+        if int(n2.sql("SELECT pg_last_wal_replay_lsn() - '0/0'")) % SEGMENT == 0:
+            break
+        follow(n1, n2)
+    since = n1.mark()
+    n1.say("start dbmon")
+    xid = diverge(n2)
+    n1.facts("PRIMARY", lambda f: f["db"] == "primary", since=since)
     n2.order("rewind", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
     follow(n1, n2)
     fork = re.search(r"^Fork: ([0-9A-F]+)/([0-9A-F]+) ", report(check_back(n1, n2, xid)), re.M)

@@ -47,6 +47,7 @@ int link_connect(struct peer_link *link, struct err *why)
 	/* Fails when there is none to end. */
 	(void)zmq_disconnect(link->socket, endpoint);
 	link->opened_ms = uv_now(net->loop);
+	link->up = false;
 	/* Options count from the next connection on. */
 	if ((rc = peer_option_text(link->socket, ZMQ_CURVE_SERVERKEY, link_server_key(link), why)) <
 		    0 ||

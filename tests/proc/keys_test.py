@@ -95,7 +95,7 @@ class Client:
         return self.process.stdout.readline().strip()
 
     def works(self):
-        return self.say("ask").startswith("0 ")
+        return self.say("ask").split()[0] == "0"
 
     def close(self):
         self.process.stdin.close()

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/tls.h"
+
 static int take_tables(struct access *access, struct err *why)
 {
 	const struct bundle *files = &access->files;
@@ -46,7 +48,9 @@ static int take(struct access *access, const struct worker *worker, struct err *
 	rc = bundle_read(&access->files, bytes, size, why);
 	explicit_bzero(bytes, size);
 	free(bytes);
-	return rc < 0 ? rc : take_tables(access, why);
+	if (rc == 0)
+		rc = take_tables(access, why);
+	return rc < 0 ? rc : tls_check(&access->files, why);
 }
 
 int access_take(struct access **access, const struct worker *worker, struct err *why)

@@ -19,8 +19,6 @@
 #define PENDING_MAX     48 /* requests whose answer is awaited */
 #define PENDING_TURN_MS 100
 #define CLIENT_ID_MAX   255 /* as ZeroMQ bounds it */
-/* After the consensus worker should have told the end of a call. */
-#define CALL_SPARE_MS 2000
 /* How libzmq names the other end of a local socket: with its user, group and process. */
 #define LOCAL_PEER "localhost:"
 
@@ -285,26 +283,18 @@ static int start_call(struct clients *clients, struct letter *letter, const stru
 		      bool delimiter, struct request *request, struct err *why)
 {
 	struct gateway *gateway = clients->gateway;
-	const struct conf *conf = &gateway->worker->conf;
 	struct pending *row;
-	Mha__Bus__Call message;
 	int rc;
 
-	row = pending_new(clients, letter, origin, delimiter, request,
-			  5 * conf->election_ms + 1000 + CALL_SPARE_MS);
+	row = pending_new(clients, letter, origin, delimiter, request, gateway_call_ms(gateway));
 	if (row == NULL)
 		return err_set(why, ERR_BUSY, "too many requests are being answered; ask again");
-	request->call.id = row->call_id = ++gateway->last_call;
-	call_to_message(&request->call, &message);
-	rc = bus_send(gateway->worker->bus, ROUTE_CALL, &message.base, why);
-	if (rc < 0) {
+	rc = gateway_call(gateway, &request->call,
+			  origin->caller.local ? "local" : origin->caller.name, why);
+	row->call_id = request->call.id;
+	if (rc < 0)
 		row->step = REQUEST_ANSWER;
-		return err_in(why, rc, "the consensus worker of this agent takes no calls now");
-	}
-	log_event(LOG_NOTICE, "gateway.call", "call=%s id=%llu node=%u by=%s",
-		  call_kind_name(request->call.kind), (unsigned long long)request->call.id,
-		  request->call.node, origin->caller.local ? "local" : origin->caller.name);
-	return 0;
+	return rc;
 }
 
 static void read_letter(struct clients *clients, struct letter *letter, enum door_id door,

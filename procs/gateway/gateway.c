@@ -14,6 +14,8 @@
 #include "wire/convert.h"
 
 #define HOUSEKEEPING_MS 1000
+/* After the consensus worker should have told the end of a call. */
+#define CALL_SPARE_MS 2000
 #define GROWTH_MAX      ((size_t)256 * 1024 * 1024)
 
 void gateway_setup(const struct conf *conf, struct view_setup *setup)
@@ -55,6 +57,7 @@ static void housekeeping(uv_timer_t *timer)
 	source_refresh(&gateway->source);
 	if (gateway->http != NULL)
 		http_drop_idle(gateway->http);
+	http_look(gateway->http);
 	gateway->counters.updated_ns = gateway_look(gateway)->now_ns;
 	status_publish(&gateway->worker->status, &gateway->counters);
 }
@@ -90,6 +93,26 @@ static int gateway_start(struct worker *worker, struct err *why)
 	return 0;
 }
 
+uint64_t gateway_call_ms(const struct gateway *gateway)
+{
+	return 5 * gateway->worker->conf.election_ms + 1000 + CALL_SPARE_MS;
+}
+
+int gateway_call(struct gateway *gateway, struct call *call, const char *by, struct err *why)
+{
+	Mha__Bus__Call message;
+	int rc;
+
+	call->id = ++gateway->last_call;
+	call_to_message(call, &message);
+	rc = bus_send(gateway->worker->bus, ROUTE_CALL, &message.base, why);
+	if (rc < 0)
+		return err_in(why, rc, "the consensus worker of this agent takes no calls now");
+	log_event(LOG_NOTICE, "gateway.call", "call=%s id=%llu node=%u by=%s",
+		  call_kind_name(call->kind), (unsigned long long)call->id, call->node, by);
+	return 0;
+}
+
 static void gateway_event(struct gateway *gateway, const Mha__Bus__Event *event)
 {
 	struct err why = {0};
@@ -98,6 +121,7 @@ static void gateway_event(struct gateway *gateway, const Mha__Bus__Event *event)
 	if (row != NULL) {
 		clients_publish(gateway->clients, row);
 		clients_events(gateway->clients);
+		http_look(gateway->http);
 		return;
 	}
 	if (why.code != 0) {
@@ -114,7 +138,7 @@ static void gateway_call_end(struct gateway *gateway, const Mha__Bus__CallResult
 
 	if (call_result_from_message(message, &result, &why) < 0)
 		log_event(LOG_WARNING, "gateway.call_refused", "%s", why.text);
-	else
+	else if (!http_call_end(gateway->http, &result))
 		clients_call_end(gateway->clients, &result);
 }
 
@@ -147,6 +171,10 @@ static void reload_access(struct gateway *gateway)
 		  gateway->access->clients.count, gateway->access->users.count, lost);
 	if (lost)
 		clients_revoke(gateway->clients);
+	if (gateway->http != NULL && http_reload(gateway->http, &why) < 0) {
+		log_event(LOG_ERROR, "gateway.http", "%s; this worker begins anew", why.text);
+		worker_stopped(gateway->worker);
+	}
 }
 
 static void gateway_reload(struct worker *worker)

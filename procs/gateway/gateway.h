@@ -31,6 +31,15 @@ extern const struct worker_ops gateway_ops;
 /* Read the segment now. The view lives until the next call. */
 const struct view *gateway_look(struct gateway *gateway);
 
+/*
+ * Give a call to the consensus worker: fills call->id, by which its end is told. `by` stands in the
+ * log.
+ */
+MUST_CHECK int gateway_call(struct gateway *gateway, struct call *call, const char *by,
+			    struct err *why);
+/* After so long the consensus worker has told the end of a call, in ms. */
+uint64_t gateway_call_ms(const struct gateway *gateway);
+
 /* What the configuration says of the cluster. */
 void gateway_setup(const struct conf *conf, struct view_setup *setup);
 

@@ -8,7 +8,10 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "gateway/access.h"
+#include "gateway/calls.h"
 #include "gateway/routes.h"
+#include "gateway/tls.h"
 #include "os/listen.h"
 
 #define HTTP_CONNECTIONS_MAX 256
@@ -23,16 +26,18 @@
 struct http_connection {
 	int fd; /* -1: free */
 	uint64_t since_ms;
+	bool waits; /* for the end of a call */
 };
 
 struct http {
 	struct gateway *gateway;
 	struct MHD_Daemon *daemon;
-	uv_poll_t poll;
+	uv_poll_t *poll; /* freed by the loop */
 	uv_timer_t timer;
-	unsigned handles; /* known to the loop */
-	int listener;     /* -1: libmicrohttpd's */
-	bool closed;      /* a connection was closed in this step */
+	bool timer_open; /* the loop knows it */
+	int listener;    /* -1: libmicrohttpd's */
+	bool closed;     /* a connection was closed in this step */
+	struct http_calls calls;
 	struct http_connection connections[HTTP_CONNECTIONS_MAX];
 };
 
@@ -91,21 +96,33 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 		if (row->fd < 0) {
 			row->fd = info->connect_fd;
 			row->since_ms = uv_now(http->gateway->worker->loop);
+			row->waits = false;
 			*context = row;
 			return;
 		}
 	}
 }
 
+static struct http_connection *row_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info != NULL ? info->socket_context : NULL;
+}
+
 static void on_completed(void *arg, struct MHD_Connection *connection, void **context,
 			 enum MHD_RequestTerminationCode code)
 {
 	struct http *http = arg;
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	struct http_connection *row = info != NULL ? info->socket_context : NULL;
+	struct http_connection *row = row_of(connection);
 
-	UNUSED(context);
+	/* Anything but the mark of a question is a call. */
+	if (*context != NULL && *context != http)
+		calls_remove(&http->calls, *context);
+	*context = NULL;
+	if (row != NULL)
+		row->waits = false;
 	if (row != NULL && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
 		row->since_ms = uv_now(http->gateway->worker->loop);
 }
@@ -137,32 +154,28 @@ static enum MHD_Result answer_send(struct MHD_Connection *connection, struct htt
 		(void)MHD_add_response_header(response, "Content-Type", answer->type);
 	if (answer->allow != NULL)
 		(void)MHD_add_response_header(response, "Allow", answer->allow);
+	if (answer->challenge != NULL)
+		(void)MHD_add_response_header(response, "WWW-Authenticate", answer->challenge);
 	(void)MHD_add_response_header(response, "Cache-Control", "no-store");
 	result = MHD_queue_response(connection, answer->status, response);
 	MHD_destroy_response(response);
 	return result;
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
-				  const char *method, const char *version, const char *data,
-				  size_t *data_size, void **context)
+static void count(struct gateway *gateway, unsigned status)
 {
-	struct http *http = arg;
+	gateway->counters.http_requests++;
+	if (status >= 400 && status != 503)
+		gateway->counters.refused++;
+}
+
+static enum MHD_Result question(struct http *http, struct MHD_Connection *connection,
+				const char *url, const char *method)
+{
 	struct gateway *gateway = http->gateway;
 	struct http_request request = {.method = method, .path = url};
 	struct http_answer answer;
 
-	UNUSED(version);
-	UNUSED(data);
-	/* The first call comes with the headers only; a body is read and thrown away. */
-	if (*context == NULL) {
-		*context = http;
-		return MHD_YES;
-	}
-	if (*data_size != 0) {
-		*data_size = 0;
-		return MHD_YES;
-	}
 	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, add_query, &request);
 	http_answer(
 		&request,
@@ -172,10 +185,68 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 				     .http_listen = gateway->worker->conf.http_listen,
 				     .election_ns = gateway->worker->conf.election_ms * 1000000},
 		&answer);
-	gateway->counters.http_requests++;
-	if (answer.status >= 400 && answer.status != 503)
-		gateway->counters.refused++;
+	count(gateway, answer.status);
 	return answer_send(connection, &answer);
+}
+
+/* Called when all of it is here, and again when its end has come. */
+static enum MHD_Result change(struct http *http, struct MHD_Connection *connection,
+			      struct http_call *call)
+{
+	struct http_connection *row = row_of(connection);
+	struct http_answer answer;
+
+	if (!call->answered && !call_begin(&http->calls, call)) {
+		call->waiting = true;
+		if (row != NULL)
+			row->waits = true;
+		MHD_suspend_connection(connection);
+		return MHD_YES;
+	}
+	answer = call->answer;
+	call->answer.body = NULL;
+	count(http->gateway, answer.status);
+	return answer_send(connection, &answer);
+}
+
+/* The headers are here. What changes something is kept apart from the first moment on. */
+static enum MHD_Result begin(struct http *http, struct MHD_Connection *connection, const char *url,
+			     const char *method, void **context)
+{
+	const struct action *action = action_find(method, url);
+	struct http_answer answer;
+
+	*context = http;
+	if (action == NULL)
+		return MHD_YES;
+	*context = calls_add(&http->calls, action, connection);
+	if (*context != NULL)
+		return MHD_YES;
+	*context = http;
+	action_answer(&answer, 503, "too many changes are under way; ask again");
+	count(http->gateway, answer.status);
+	return answer_send(connection, &answer);
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *data,
+				  size_t *data_size, void **context)
+{
+	struct http *http = arg;
+
+	UNUSED(version);
+	if (*context == NULL)
+		return begin(http, connection, url, method, context);
+	if (*data_size != 0) {
+		/* Of a question the body is read and thrown away. */
+		if (*context != http)
+			call_take(*context, data, *data_size);
+		*data_size = 0;
+		return MHD_YES;
+	}
+	if (*context != http)
+		return change(http, connection, *context);
+	return question(http, connection, url, method);
 }
 
 static int http_listen(struct http *http, const char *address, struct err *why)
@@ -188,29 +259,89 @@ static int http_listen(struct http *http, const char *address, struct err *why)
 	return 0;
 }
 
-static int http_serve(struct http *http, struct err *why)
+static void add_option(struct MHD_OptionItem *options, enum MHD_OPTION option, const char *text)
 {
-	const union MHD_DaemonInfo *info;
-	uv_loop_t *loop = http->gateway->worker->loop;
+	union {
+		const char *from;
+		char *to;
+	} value = {.from = text};
 
+	while (options->option != MHD_OPTION_END)
+		options++;
+	*options = (struct MHD_OptionItem){option, 0, value.to};
+}
+
+static int start_daemon(struct http *http, struct err *why)
+{
+	const struct bundle *files = &http->gateway->access->files;
+	struct MHD_OptionItem tls[6] = {{MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL},
+					{MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL},
+					{MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}};
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
+
+	if (files->text[BUNDLE_TLS_CERTIFICATE] != NULL) {
+		flags |= MHD_USE_TLS;
+		add_option(tls, MHD_OPTION_HTTPS_MEM_CERT, files->text[BUNDLE_TLS_CERTIFICATE]);
+		add_option(tls, MHD_OPTION_HTTPS_MEM_KEY, files->text[BUNDLE_TLS_KEY]);
+		add_option(tls, MHD_OPTION_HTTPS_PRIORITIES, TLS_PRIORITIES);
+		if (files->text[BUNDLE_TLS_CLIENT_CA] != NULL)
+			add_option(tls, MHD_OPTION_HTTPS_MEM_TRUST,
+				   files->text[BUNDLE_TLS_CLIENT_CA]);
+	}
 	http->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL, 0, NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET,
-		http->listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX,
+		flags, 0, NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET, http->listener,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY_BYTES,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S, MHD_OPTION_NOTIFY_CONNECTION,
 		on_connection, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-		MHD_OPTION_END);
+		MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 	if (http->daemon == NULL)
 		return err_set(why, ERR_IO, "the HTTP server does not start");
 	http->listener = -1;
-	info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-	if (info == NULL || uv_poll_init(loop, &http->poll, info->epoll_fd) != 0)
+	return 0;
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static void unwatch(struct http *http)
+{
+	if (http->poll != NULL)
+		uv_close((uv_handle_t *)http->poll, on_poll_closed);
+	http->poll = NULL;
+}
+
+static int watch(struct http *http, struct err *why)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+
+	http->poll = calloc(1, sizeof(*http->poll));
+	if (http->poll == NULL)
+		return err_set(why, ERR_NO_MEMORY, "%zu bytes", sizeof(*http->poll));
+	if (info == NULL ||
+	    uv_poll_init(http->gateway->worker->loop, http->poll, info->epoll_fd) != 0) {
+		free(http->poll);
+		http->poll = NULL;
 		return err_set(why, ERR_IO, "the HTTP server cannot be watched");
-	CHECK(uv_timer_init(loop, &http->timer) == 0);
-	http->handles = 2;
-	http->poll.data = http->timer.data = http;
-	if (uv_poll_start(&http->poll, UV_READABLE, on_poll) != 0)
+	}
+	http->poll->data = http;
+	if (uv_poll_start(http->poll, UV_READABLE, on_poll) != 0)
 		return err_set(why, ERR_IO, "the HTTP server cannot be watched");
+	return 0;
+}
+
+static int http_serve(struct http *http, struct err *why)
+{
+	int rc = start_daemon(http, why);
+
+	if (rc < 0 || (rc = watch(http, why)) < 0)
+		return rc;
+	CHECK(uv_timer_init(http->gateway->worker->loop, &http->timer) == 0);
+	http->timer.data = http;
+	http->timer_open = true;
 	http_run(http);
 	return 0;
 }
@@ -227,7 +358,8 @@ int http_open(struct http **opened, struct gateway *gateway, struct err *why)
 	http->listener = -1;
 	for (unsigned i = 0; i < HTTP_CONNECTIONS_MAX; i++)
 		http->connections[i].fd = -1;
-	if ((rc = http_listen(http, gateway->worker->conf.http_listen, why)) < 0 ||
+	if ((rc = calls_init(&http->calls, gateway, why)) < 0 ||
+	    (rc = http_listen(http, gateway->worker->conf.http_listen, why)) < 0 ||
 	    (rc = http_serve(http, why)) < 0) {
 		http_close(http);
 		return rc;
@@ -238,27 +370,73 @@ int http_open(struct http **opened, struct gateway *gateway, struct err *why)
 
 static void on_closed(uv_handle_t *handle)
 {
-	struct http *http = handle->data;
+	free(handle->data);
+}
 
-	if (--http->handles == 0)
-		free(http);
+static void stop_daemon(struct http *http)
+{
+	/* Whoever is suspended would be waited for. */
+	for (unsigned i = 0; i < HTTP_CALLS_MAX; i++) {
+		struct http_call *call = http->calls.list[i];
+
+		if (call != NULL && call->waiting)
+			MHD_resume_connection(call->connection);
+		if (call != NULL)
+			call->waiting = false;
+	}
+	if (http->daemon != NULL)
+		MHD_stop_daemon(http->daemon);
+	http->daemon = NULL;
+}
+
+int http_reload(struct http *http, struct err *why)
+{
+	int rc;
+
+	auth_forget(&http->calls.auth);
+	if (http->gateway->access->files.text[BUNDLE_TLS_CERTIFICATE] == NULL)
+		return 0;
+	/* The listening socket stays; connections end and are made anew with the new certificate. */
+	http->listener = MHD_quiesce_daemon(http->daemon);
+	unwatch(http);
+	stop_daemon(http);
+	if (http->listener < 0)
+		return err_set(why, ERR_IO, "the listening socket was lost");
+	if ((rc = start_daemon(http, why)) < 0 || (rc = watch(http, why)) < 0)
+		return rc;
+	http_run(http);
+	return 0;
 }
 
 void http_close(struct http *http)
 {
 	if (http == NULL)
 		return;
-	if (http->handles > 0) {
-		uv_close((uv_handle_t *)&http->poll, on_closed);
-		uv_close((uv_handle_t *)&http->timer, on_closed);
-	}
-	if (http->daemon != NULL)
-		MHD_stop_daemon(http->daemon);
+	unwatch(http);
+	stop_daemon(http);
 	if (http->listener >= 0)
 		close(http->listener);
-	/* Otherwise the loop still knows its handles and frees it. */
-	if (http->handles == 0)
+	/* Otherwise the loop still knows its timer and frees it. */
+	if (http->timer_open)
+		uv_close((uv_handle_t *)&http->timer, on_closed);
+	else
 		free(http);
+}
+
+bool http_call_end(struct http *http, const struct call_result *result)
+{
+	if (http == NULL || !calls_end(&http->calls, result))
+		return false;
+	http_run(http);
+	return true;
+}
+
+void http_look(struct http *http)
+{
+	if (http == NULL)
+		return;
+	calls_look(&http->calls);
+	http_run(http);
 }
 
 void http_drop_idle(struct http *http)
@@ -269,7 +447,7 @@ void http_drop_idle(struct http *http)
 		struct http_connection *row = &http->connections[i];
 
 		/* libmicrohttpd sees the end of the stream and closes the descriptor itself. */
-		if (row->fd >= 0 && now_ms - row->since_ms > HTTP_IDLE_S * UINT64_C(1000))
+		if (row->fd >= 0 && !row->waits && now_ms - row->since_ms > HTTP_IDLE_S * UINT64_C(1000))
 			(void)shutdown(row->fd, SHUT_RDWR);
 	}
 	http_run(http);

@@ -384,10 +384,9 @@ void http_answer(const struct http_request *request, const struct http_world *wo
 	    strcmp(request->method, "OPTIONS") != 0) {
 		answer->allow = "GET, HEAD, OPTIONS";
 		answer->body =
-			error_body("not_allowed", "this interface only answers questions "
-						  "(GET, HEAD and OPTIONS); what changes "
-						  "something goes through mhactl, as root on "
-						  "a member's host");
+			error_body("not_allowed", "questions are GET, HEAD and OPTIONS; what HTTP "
+						  "can change is POST and DELETE of /switchover, "
+						  "and POST of /failover");
 		return;
 	}
 	answer->status = route->check(&context);

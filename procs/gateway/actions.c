@@ -1,0 +1,386 @@
+#include "gateway/actions.h"
+
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/macros.h"
+#include "base/text.h"
+
+#define TYPE_TEXT "text/plain; charset=utf-8"
+
+typedef unsigned (*read_function)(json_t *body, const struct view *view, uint64_t wall_ms,
+				  struct action_call *out, struct http_answer *answer);
+
+struct action {
+	const char *method;
+	const char *path;
+	enum role needs;
+	const char *name; /* begins sentences */
+	read_function read;
+};
+
+void action_answer(struct http_answer *answer, unsigned status, const char *format, ...)
+{
+	va_list args;
+
+	*answer = (struct http_answer){.status = status, .type = TYPE_TEXT};
+	va_start(args, format);
+	if (vasprintf(&answer->body, format, args) < 0)
+		*answer = (struct http_answer){.status = 500};
+	va_end(args);
+}
+
+static unsigned refuse(struct http_answer *answer, unsigned status, const char *text)
+{
+	action_answer(answer, status, "%s", text);
+	return status;
+}
+
+static bool take_digits(const char **text, unsigned count, int *value)
+{
+	*value = 0;
+	for (unsigned i = 0; i < count; i++, (*text)++) {
+		if (**text < '0' || **text > '9')
+			return false;
+		*value = *value * 10 + (**text - '0');
+	}
+	return true;
+}
+
+static bool take(const char **text, char wanted)
+{
+	if (**text != wanted)
+		return false;
+	(*text)++;
+	return true;
+}
+
+/* "Z", "+01:00", "+0100" or "+01", in minutes. */
+static bool take_zone(const char **text, int *minutes)
+{
+	int hours, rest = 0;
+	bool west;
+
+	*minutes = 0;
+	if (take(text, 'Z') || take(text, 'z'))
+		return true;
+	west = **text == '-';
+	if (!take(text, '+') && !take(text, '-'))
+		return false;
+	if (!take_digits(text, 2, &hours) || hours > 14)
+		return false;
+	if (**text != '\0') {
+		(void)take(text, ':');
+		if (!take_digits(text, 2, &rest) || rest > 59)
+			return false;
+	}
+	*minutes = (hours * 60 + rest) * (west ? -1 : 1);
+	return true;
+}
+
+static bool take_clock(const char **text, struct tm *tm)
+{
+	int ignored;
+
+	if (!take_digits(text, 2, &tm->tm_hour) || !take(text, ':') ||
+	    !take_digits(text, 2, &tm->tm_min) || tm->tm_hour > 23 || tm->tm_min > 59)
+		return false;
+	if (take(text, ':') && (!take_digits(text, 2, &tm->tm_sec) || tm->tm_sec > 59))
+		return false;
+	if (take(text, '.')) {
+		if (!take_digits(text, 1, &ignored))
+			return false;
+		while (take_digits(text, 1, &ignored))
+			continue;
+	}
+	return true;
+}
+
+bool action_parse_time(const char *text, uint64_t *ms, bool *zone)
+{
+	struct tm tm = {.tm_isdst = 0};
+	int minutes;
+	time_t seconds;
+
+	*zone = false;
+	if (!take_digits(&text, 4, &tm.tm_year) || !take(&text, '-') ||
+	    !take_digits(&text, 2, &tm.tm_mon) || !take(&text, '-') ||
+	    !take_digits(&text, 2, &tm.tm_mday) || (!take(&text, 'T') && !take(&text, ' ')) ||
+	    tm.tm_year < 1970 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
+	    tm.tm_mday > 31 || !take_clock(&text, &tm))
+		return false;
+	while (take(&text, ' '))
+		continue;
+	*zone = *text == '\0';
+	if (!take_zone(&text, &minutes) || *text != '\0')
+		return false;
+	tm.tm_year -= 1900;
+	tm.tm_mon -= 1;
+	seconds = timegm(&tm) - (time_t)minutes * 60;
+	if (seconds < 0)
+		return false;
+	*ms = (uint64_t)seconds * 1000;
+	return true;
+}
+
+/* A string member of the body; "" if it is missing or null. NULL: it is something else. */
+static const char *member_text(json_t *body, const char *name)
+{
+	json_t *value = json_object_get(body, name);
+
+	if (value == NULL || json_is_null(value))
+		return "";
+	return json_string_value(value);
+}
+
+static node_id find_node(const struct view *view, const char *name)
+{
+	for (unsigned i = 0; i < view->member_count; i++) {
+		if (strcmp(view->members[i].name, name) == 0)
+			return view->members[i].id;
+	}
+	return NODE_NONE;
+}
+
+static unsigned take_candidate(const char *name, const struct view *view, struct action_call *out,
+			       struct http_answer *answer)
+{
+	if (name[0] == '\0')
+		return 0;
+	out->call.node = find_node(view, name);
+	if (out->call.node == NODE_NONE || !text_copy(out->wanted, sizeof(out->wanted), name)) {
+		action_answer(answer, 412, "candidate does not exist");
+		return 412;
+	}
+	return 0;
+}
+
+static unsigned take_schedule(json_t *body, uint64_t wall_ms, struct action_call *out,
+			      struct http_answer *answer)
+{
+	const char *text = member_text(body, "scheduled_at");
+	bool zone;
+
+	if (text == NULL)
+		return refuse(answer, 400, "scheduled_at: a string is wanted");
+	if (text[0] == '\0')
+		return 0;
+	if (!action_parse_time(text, &out->call.start_ms, &zone))
+		return zone ? refuse(answer, 400, "Timezone information is mandatory for the scheduled "
+						  "switchover")
+			    : refuse(answer, 422, "Unable to parse scheduled timestamp. It should be "
+						  "in an unambiguous format, e.g. ISO 8601");
+	if (out->call.start_ms <= wall_ms)
+		return refuse(answer, 422, "Cannot schedule switchover in the past");
+	return 0;
+}
+
+static unsigned read_switchover(json_t *body, const struct view *view, uint64_t wall_ms,
+				struct action_call *out, struct http_answer *answer)
+{
+	const char *leader = member_text(body, "leader");
+	const char *candidate = member_text(body, "candidate");
+	unsigned status;
+
+	out->call.kind = CALL_SWITCHOVER;
+	if (leader == NULL || candidate == NULL)
+		return refuse(answer, 400, "leader, candidate: strings are wanted");
+	if (leader[0] == '\0')
+		return refuse(answer, 400, "Switchover could be performed only from a specific leader");
+	if (strcmp(leader, candidate) == 0)
+		return refuse(answer, 400, "Switchover target and source are the same");
+	if ((status = take_schedule(body, wall_ms, out, answer)) != 0)
+		return status;
+	if (view->primary == NODE_NONE || find_node(view, leader) != view->primary)
+		return refuse(answer, 412, "leader name does not match");
+	return take_candidate(candidate, view, out, answer);
+}
+
+static unsigned read_failover(json_t *body, const struct view *view, uint64_t wall_ms,
+			      struct action_call *out, struct http_answer *answer)
+{
+	const char *candidate = member_text(body, "candidate");
+	const char *leader = member_text(body, "leader");
+	json_t *loss = json_object_get(body, "accept_loss");
+
+	if (candidate != NULL && candidate[0] == '\0')
+		candidate = member_text(body, "member");
+	if (candidate == NULL || leader == NULL || (loss != NULL && !json_is_boolean(loss)))
+		return refuse(answer, 400,
+			      "leader, candidate, member: strings are wanted; accept_loss: a boolean");
+	if (candidate[0] == '\0')
+		return refuse(answer, 400, "Failover could be performed only to a specific candidate");
+	/* As there, a failover from a named leader is a switchover. */
+	if (leader[0] != '\0')
+		return read_switchover(body, view, wall_ms, out, answer);
+	if (member_text(body, "scheduled_at") == NULL || member_text(body, "scheduled_at")[0] != '\0')
+		return refuse(answer, 400, "Failover can't be scheduled");
+	out->call.kind = CALL_FAILOVER;
+	out->call.accept_loss = json_is_true(loss);
+	if (out->call.accept_loss)
+		out->needs = ROLE_ADMIN;
+	return take_candidate(candidate, view, out, answer);
+}
+
+static unsigned read_cancel(json_t *body, const struct view *view, uint64_t wall_ms,
+			    struct action_call *out, struct http_answer *answer)
+{
+	UNUSED(body);
+	UNUSED(view);
+	UNUSED(wall_ms);
+	UNUSED(answer);
+	out->call.kind = CALL_CANCEL;
+	return 0;
+}
+
+/* What is not here changes nothing. */
+static const struct action ACTIONS[] = {
+	{"POST", "/switchover", ROLE_OPERATE, "Switchover", read_switchover},
+	{"DELETE", "/switchover", ROLE_OPERATE, "Cancellation", read_cancel},
+	{"POST", "/failover", ROLE_OPERATE, "Failover", read_failover},
+};
+
+const struct action *action_find(const char *method, const char *path)
+{
+	for (size_t i = 0; i < COUNT_OF(ACTIONS); i++) {
+		if (strcmp(ACTIONS[i].method, method) == 0 && strcmp(ACTIONS[i].path, path) == 0)
+			return &ACTIONS[i];
+	}
+	return NULL;
+}
+
+enum role action_needs(const struct action *action)
+{
+	return action->needs;
+}
+
+unsigned action_read(const struct action *action, const char *body, size_t size,
+		     const struct view *view, uint64_t wall_ms, struct action_call *out,
+		     struct http_answer *answer)
+{
+	json_error_t wrong;
+	json_t *parsed = NULL;
+	unsigned status;
+
+	*out = (struct action_call){.action = action, .needs = action->needs};
+	if (size > 0)
+		parsed = json_loadb(body, size, JSON_REJECT_DUPLICATES, &wrong);
+	if (size > 0 && !json_is_object(parsed)) {
+		json_decref(parsed);
+		return refuse(answer, 400, "the body must be a JSON object");
+	}
+	status = action->read(parsed, view, wall_ms, out, answer);
+	json_decref(parsed);
+	return status;
+}
+
+static bool has_blocker(const struct call_result *result, enum blocker_kind kind)
+{
+	for (unsigned i = 0; i < result->blocker_count; i++) {
+		if (result->blockers[i].kind == kind)
+			return true;
+	}
+	return false;
+}
+
+/* "node-b: it is not streaming; ..." */
+static void tell_blockers(const struct action_call *asked, const struct view *view, unsigned status,
+			  const struct call_result *result, struct http_answer *answer)
+{
+	char text[1024] = "";
+	size_t used = 0;
+
+	for (unsigned i = 0; i < result->blocker_count && used < sizeof(text) - 1; i++) {
+		const struct blocker *blocker = &result->blockers[i];
+		const int more = snprintf(
+			text + used, sizeof(text) - used, "%s%s%s%s", i > 0 ? "; " : "",
+			blocker->node != NODE_NONE ? view_name(view, blocker->node) : "",
+			blocker->node != NODE_NONE ? ": " : "", blocker_text(blocker->kind));
+
+		used += more > 0 ? (size_t)more : 0;
+	}
+	action_answer(answer, status, "%s failed: %s", asked->action->name, text);
+}
+
+bool action_end(struct action_call *asked, const struct view *view,
+		const struct call_result *result, struct http_answer *answer)
+{
+	switch (result->code) {
+	case CALL_ACCEPTED:
+		break;
+	case CALL_REFUSED:
+		if (asked->call.kind == CALL_CANCEL && has_blocker(result, BLOCK_NO_OPERATION))
+			action_answer(answer, 404, "no switchover is scheduled");
+		else
+			tell_blockers(asked, view,
+				      has_blocker(result, BLOCK_NO_QUORUM)   ? 503
+				      : asked->call.kind == CALL_CANCEL      ? 409
+									     : 412,
+				      result, answer);
+		return true;
+	default:
+		action_answer(answer, 503, "%s status unknown: look at /cluster, then ask again",
+			      asked->action->name);
+		return true;
+	}
+	if (asked->call.kind == CALL_CANCEL) {
+		action_answer(answer, 200, "scheduled switchover deleted");
+		return true;
+	}
+	if (asked->call.start_ms != 0) {
+		action_answer(answer, 202, "%s scheduled", asked->action->name);
+		return true;
+	}
+	asked->operation = result->operation;
+	asked->epoch = result->epoch;
+	return false;
+}
+
+static void tell_done(const struct action_call *asked, const char *name, struct http_answer *answer)
+{
+	const char *what = asked->call.kind == CALL_FAILOVER ? "failed over" : "switched over";
+
+	if (asked->wanted[0] != '\0' && strcmp(asked->wanted, name) != 0)
+		action_answer(answer, 200, "%c%s to \"%s\" instead of \"%s\"",
+			      what[0] == 'f' ? 'F' : 'S', what + 1, name, asked->wanted);
+	else
+		action_answer(answer, 200, "Successfully %s to \"%s\"", what, name);
+}
+
+bool action_look(const struct action_call *asked, const struct view *view,
+		 struct http_answer *answer)
+{
+	const struct cluster *cluster = &view->from->consensus.cluster;
+
+	if (asked->operation == 0) {
+		if (asked->epoch == 0 || cluster->epoch < asked->epoch || !cluster->opened)
+			return false;
+		tell_done(asked, view_name(view, cluster->primary), answer);
+		return true;
+	}
+	for (unsigned i = 0; i < cluster->operation_count && i < OPERATIONS_MAX; i++) {
+		const struct operation *operation = &cluster->operations[i];
+
+		if (operation->id != asked->operation || operation->state == OPERATION_SCHEDULED ||
+		    operation->state == OPERATION_RUNNING)
+			continue;
+		if (operation->state == OPERATION_DONE)
+			tell_done(asked, view_name(view, operation->to), answer);
+		else
+			action_answer(answer, 503, "%s failed: %s, %s", asked->action->name,
+				      operation_state_name(operation->state),
+				      blocker_text(operation->reason));
+		return true;
+	}
+	return false;
+}
+
+void action_lost(const struct action_call *asked, unsigned seconds, struct http_answer *answer)
+{
+	action_answer(answer, 503, "%s status unknown after %u seconds", asked->action->name,
+		      seconds);
+}

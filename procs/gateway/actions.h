@@ -1,0 +1,59 @@
+/*
+ * What HTTP can change: the closed table of method, path and role, Patroni's bodies read into calls,
+ * and the ends of calls as Patroni tells them. Pure: the server is in http.c.
+ */
+#ifndef MHA_GATEWAY_ACTIONS_H
+#define MHA_GATEWAY_ACTIONS_H
+
+#include "access/role.h"
+#include "core/call.h"
+#include "gateway/routes.h"
+
+#define ACTION_BODY_MAX 4096
+
+struct action;
+
+/* What was asked for, until its end is told. */
+struct action_call {
+	const struct action *action;
+	struct call call; /* without id and via */
+	enum role needs;
+	char wanted[NODE_NAME_SIZE]; /* the candidate as it was named; empty: any */
+	/* After CALL_ACCEPTED: what ends it. */
+	uint64_t operation; /* 0: the promotion of `epoch` */
+	uint64_t epoch;
+};
+
+/* NULL: there is no such action. `method` may be any text. */
+const struct action *action_find(const char *method, const char *path);
+/* The least role that may do it at all. */
+enum role action_needs(const struct action *action);
+
+/*
+ * Read the body. 0: `out` is the call and what role it needs. Otherwise the status, and `answer`
+ * says what is wrong.
+ */
+unsigned action_read(const struct action *action, const char *body, size_t size,
+		     const struct view *view, uint64_t wall_ms, struct action_call *out,
+		     struct http_answer *answer);
+
+/* Its end came. True: `answer` is made. False: the operation goes on, see action_look(). */
+bool action_end(struct action_call *asked, const struct view *view,
+		const struct call_result *result, struct http_answer *answer);
+/* True: the operation is over as well, and `answer` is made. */
+bool action_look(const struct action_call *asked, const struct view *view,
+		 struct http_answer *answer);
+/* It is not known how it ended. */
+void action_lost(const struct action_call *asked, unsigned seconds, struct http_answer *answer);
+
+/* A sentence as the body. `text` is copied. */
+void action_answer(struct http_answer *answer, unsigned status, const char *format, ...)
+	PRINTF_LIKE(3, 4);
+
+/*
+ * "2026-01-31T12:00[:00[.5]](Z|+01:00)", a blank for the T: ms since 1970. False on anything else;
+ * *zone tells whether only the time zone is missing.
+ */
+bool action_parse_time(const char *text, uint64_t *ms, bool *zone);
+
+#endif

@@ -1,0 +1,191 @@
+#include "gateway/calls.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "gateway/access.h"
+#include "gateway/tls.h"
+#include "os/clock.h"
+
+#define MS_PER_NS UINT64_C(1000000)
+/* As Patroni waits: a client asks again after that. */
+#define WAIT_MS UINT64_C(30000)
+
+static uint64_t now_ms(void)
+{
+	return clock_boot_ns() / MS_PER_NS;
+}
+
+/* Schedules are told by the wall clock. */
+static uint64_t wall_ms(void)
+{
+	struct timespec now;
+
+	CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / MS_PER_NS;
+}
+
+int calls_init(struct http_calls *calls, struct gateway *gateway, struct err *why)
+{
+	memset(calls, 0, sizeof(*calls));
+	calls->gateway = gateway;
+	return auth_init(&calls->auth, why);
+}
+
+struct http_call *calls_add(struct http_calls *calls, const struct action *action,
+			    struct MHD_Connection *connection)
+{
+	for (unsigned i = 0; i < HTTP_CALLS_MAX; i++) {
+		if (calls->list[i] != NULL)
+			continue;
+		calls->list[i] = calloc(1, sizeof(struct http_call));
+		if (calls->list[i] != NULL) {
+			calls->list[i]->action = action;
+			calls->list[i]->connection = connection;
+		}
+		return calls->list[i];
+	}
+	return NULL;
+}
+
+void calls_remove(struct http_calls *calls, struct http_call *call)
+{
+	for (unsigned i = 0; i < HTTP_CALLS_MAX; i++) {
+		if (calls->list[i] == call)
+			calls->list[i] = NULL;
+	}
+	free(call->answer.body);
+	free(call);
+}
+
+void call_take(struct http_call *call, const char *data, size_t size)
+{
+	if (call->too_big || size > sizeof(call->body) - call->size) {
+		call->too_big = true;
+		return;
+	}
+	memcpy(call->body + call->size, data, size);
+	call->size += size;
+}
+
+static void refuse_auth(const struct auth_result *who, bool anybody, struct http_answer *answer)
+{
+	if (!anybody) {
+		action_answer(answer, 403,
+			      "nobody may change anything over HTTP: http.users_file is empty");
+		return;
+	}
+	if (who->end == AUTH_LATER) {
+		action_answer(answer, 429, "too many passwords came in; ask again in a second");
+		return;
+	}
+	action_answer(answer, 401, who->end == AUTH_MISSING ? "no auth header received"
+							    : "not authenticated");
+	answer->challenge = "Basic realm=\"mha4rdb\"";
+}
+
+/* True: `who` has at least `needs`. */
+static bool authorize(struct http_calls *calls, struct http_call *call, struct auth_result *who)
+{
+	const struct access *access = calls->gateway->access;
+	const char *header = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND,
+							 MHD_HTTP_HEADER_AUTHORIZATION);
+	char name[ACCESS_NAME_SIZE];
+	const bool proven = tls_client_name(call->connection, name, sizeof(name));
+
+	auth_check(&calls->auth, &access->users, header, proven ? name : NULL, now_ms(), who);
+	if (access->has_users && who->end == AUTH_KNOWN)
+		return true;
+	if (who->end == AUTH_WRONG)
+		log_event(LOG_NOTICE, "gateway.http_refused", "a wrong password, token or certificate");
+	refuse_auth(who, access->has_users, &call->answer);
+	return false;
+}
+
+static bool has_role(const struct auth_result *who, enum role needs, struct http_call *call)
+{
+	if (who->role >= needs)
+		return true;
+	action_answer(&call->answer, 403, "this needs the role %s, but %s has the role %s",
+		      role_name(needs), who->name, role_name(who->role));
+	return false;
+}
+
+bool call_begin(struct http_calls *calls, struct http_call *call)
+{
+	struct gateway *gateway = calls->gateway;
+	struct auth_result who;
+	struct err why = {0};
+
+	call->answered = true;
+	/* Whoever may not learns nothing of what would have been wrong with it. */
+	if (!authorize(calls, call, &who) || !has_role(&who, action_needs(call->action), call))
+		return true;
+	if (call->too_big) {
+		action_answer(&call->answer, 413, "the body has more than %d bytes",
+			      ACTION_BODY_MAX);
+		return true;
+	}
+	if (action_read(call->action, call->body, call->size, gateway_look(gateway),
+			wall_ms(), &call->asked, &call->answer) != 0 ||
+	    !has_role(&who, call->asked.needs, call))
+		return true;
+	if (gateway_call(gateway, &call->asked.call, who.name, &why) < 0) {
+		action_answer(&call->answer, 503, "%s", why.text);
+		return true;
+	}
+	call->answered = false;
+	call->asked_ms = now_ms();
+	call->until_ms = call->asked_ms + gateway_call_ms(gateway);
+	return false;
+}
+
+/* libmicrohttpd asks for the answer in its next step. */
+static void finish(struct http_call *call)
+{
+	call->answered = true;
+	if (call->waiting)
+		MHD_resume_connection(call->connection);
+	call->waiting = false;
+}
+
+bool calls_end(struct http_calls *calls, const struct call_result *result)
+{
+	for (unsigned i = 0; i < HTTP_CALLS_MAX; i++) {
+		struct http_call *call = calls->list[i];
+
+		if (call == NULL || call->answered || call->asked.call.id != result->id)
+			continue;
+		if (action_end(&call->asked, gateway_look(calls->gateway), result, &call->answer)) {
+			finish(call);
+		} else {
+			call->accepted = true;
+			call->until_ms = now_ms() + WAIT_MS;
+		}
+		return true;
+	}
+	return false;
+}
+
+void calls_look(struct http_calls *calls)
+{
+	const uint64_t now = now_ms();
+
+	for (unsigned i = 0; i < HTTP_CALLS_MAX; i++) {
+		struct http_call *call = calls->list[i];
+
+		if (call == NULL || !call->waiting || call->answered)
+			continue;
+		if (call->accepted &&
+		    action_look(&call->asked, gateway_look(calls->gateway), &call->answer)) {
+			finish(call);
+		} else if (now >= call->until_ms) {
+			action_lost(&call->asked, (unsigned)((now - call->asked_ms) / 1000),
+				    &call->answer);
+			finish(call);
+		}
+	}
+}

@@ -153,6 +153,8 @@ struct status_vip {
 	uint64_t last_renew_us;
 	char last_error[STATUS_TEXT];
 	struct status_margins margins; /* since this process started */
+	struct status_margins periods; /* the same; of the open fence's renewals */
+	uint64_t longest_period_us;    /* since this process started */
 };
 
 struct status_gateway {

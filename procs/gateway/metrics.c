@@ -382,26 +382,28 @@ static void member_families(struct page *page)
 }
 
 /* A histogram's samples have names of their own below that of the family. */
-static void margin_family(struct page *page, const struct status_margins *margins)
+static void histogram(struct page *page, const char *name, const struct status_margins *margins,
+		      int64_t (*bound_us)(unsigned index))
 {
-	char text[64];
+	char text[64], names[3][64];
+	static const char *const parts[] = {"bucket", "sum", "count"};
 
-	family(page, "mha4rdb_fence_margin_seconds", "histogram",
-	       "From the fall of the fence to the end of the lease, for leases that ended.");
-	page->family = "mha4rdb_fence_margin_seconds_bucket";
+	for (unsigned i = 0; i < 3; i++)
+		(void)snprintf(names[i], sizeof(names[i]), "%s_%s", name, parts[i]);
+	page->family = names[0];
 	for (unsigned i = 0; i < STATUS_MARGIN_BOUNDS; i++) {
 		char bound[32];
 
-		(void)snprintf(bound, sizeof(bound), "%.9g",
-			       (double)status_margin_bound_us(i) / 1e6);
+		(void)snprintf(bound, sizeof(bound), "%.9g", (double)bound_us(i) / 1e6);
 		label(text, sizeof(text), "le", bound);
 		count(page, text, status_margin_count(margins, i));
 	}
 	count(page, ",le=\"+Inf\"", status_margin_count(margins, STATUS_MARGIN_BOUNDS));
-	page->family = "mha4rdb_fence_margin_seconds_sum";
+	page->family = names[1];
 	sample(page, "", (double)margins->sum_us / 1e6);
-	page->family = "mha4rdb_fence_margin_seconds_count";
+	page->family = names[2];
 	count(page, "", status_margin_count(margins, STATUS_MARGIN_BOUNDS));
+	page->family = name;
 }
 
 static void vip_families(struct page *page)
@@ -427,7 +429,16 @@ static void vip_families(struct page *page)
 	    vip->expiries);
 	family(page, "mha4rdb_vip_renew_seconds", "gauge", "Duration of the last renewal.");
 	sample(page, "", (double)vip->last_renew_us / 1e6);
-	margin_family(page, &vip->margins);
+	family(page, "mha4rdb_fence_margin_seconds", "histogram",
+	       "From the fall of the fence to the end of the lease, for leases that ended.");
+	histogram(page, "mha4rdb_fence_margin_seconds", &vip->margins, status_margin_bound_us);
+	family(page, "mha4rdb_vip_renewal_period_seconds", "histogram",
+	       "From one renewal of the open fence to the next.");
+	histogram(page, "mha4rdb_vip_renewal_period_seconds", &vip->periods,
+		  status_period_bound_us);
+	family(page, "mha4rdb_vip_renewal_period_longest_seconds", "gauge",
+	       "The longest of these since mha-vip started.");
+	sample(page, "", (double)vip->longest_period_us / 1e6);
 }
 
 static void database_families(struct page *page)

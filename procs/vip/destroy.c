@@ -58,7 +58,8 @@ static void destroy_one(void *arg, const struct nlmsghdr *message)
 	int refusal = 0;
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*found) ||
-	    found->id.idiag_sport != work->port_be || (1U << found->idiag_state & STATES) == 0 ||
+	    found->id.idiag_sport != work->port_be || found->idiag_state > TCP_CLOSING ||
+	    (1U << found->idiag_state & STATES) == 0 ||
 	    is_spared(work, found))
 		return;
 

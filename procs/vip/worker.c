@@ -414,11 +414,24 @@ static void refuse_grant(struct vip *vip, const Mha__Bus__Grant *grant, uint64_t
 		  vip->serve.epoch);
 }
 
+/* The fence was open before, and has just been confirmed again. */
+static void note_period(struct vip *vip, uint64_t before_ns)
+{
+	const uint64_t period_us = (vip->fence_set_ns - before_ns) / 1000;
+
+	if (before_ns == 0)
+		return;
+	status_period_add(&vip->status.periods, (int64_t)period_us);
+	if (period_us > vip->status.longest_period_us)
+		vip->status.longest_period_us = period_us;
+}
+
 static void on_grant(struct vip *vip, const Mha__Bus__Grant *grant)
 {
 	struct serve next = vip->serve;
 	const uint64_t now_ns = clock_boot_ns();
 	const enum serve_step step = serve_grant(&next, grant->epoch, grant->until_ns, now_ns);
+	const uint64_t before_ns = vip->fence_set_ns;
 
 	if (step == SERVE_KEEP)
 		return;
@@ -434,6 +447,8 @@ static void on_grant(struct vip *vip, const Mha__Bus__Grant *grant)
 	}
 	vip->serve = next;
 	vip->fence_wrong = false;
+	if (step == SERVE_RENEW)
+		note_period(vip, before_ns);
 	arm_lease_timer(vip);
 	(void)set_address(vip, step == SERVE_OPEN);
 	if (step == SERVE_OPEN)

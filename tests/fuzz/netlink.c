@@ -20,17 +20,17 @@
 #define DATA_MAX 16384
 
 static struct kernel {
-	int fd; /* the kernel's end; -1: not made yet */
-	struct mnl_socket *socket;
+	int fds[2]; /* the kernel's ends; -1: not made yet */
+	struct mnl_socket *sockets[2];
 	const uint8_t *bytes;
 	size_t size;
 	unsigned answers;
-} kernel = {.fd = -1};
+} kernel = {.fds = {-1, -1}};
 
-static void put(const void *bytes, size_t size)
+static void put(int fd, const void *bytes, size_t size)
 {
 	if (size > 0)
-		CHECK(send(kernel.fd, bytes, size, MSG_DONTWAIT) == (ssize_t)size);
+		CHECK(send(fd, bytes, size, MSG_DONTWAIT) == (ssize_t)size);
 }
 
 /* Stands in for libmnl's: nothing leaves this process. */
@@ -47,7 +47,8 @@ ssize_t mnl_socket_sendto(const struct mnl_socket *socket, const void *request, 
 	struct nlmsghdr first;
 	int left = (int)kernel.size;
 
-	(void)socket;
+	const int fd = kernel.fds[socket == kernel.sockets[1]];
+
 	CHECK(size >= sizeof(first));
 	memcpy(&first, request, sizeof(first));
 	/* One that asks again and again is told less and less. */
@@ -58,10 +59,10 @@ ssize_t mnl_socket_sendto(const struct mnl_socket *socket, const void *request, 
 		     message = mnl_nlmsg_next(message, &left))
 			if (message->nlmsg_seq == 0)
 				message->nlmsg_seq = first.nlmsg_seq;
-		put(data.bytes, kernel.size);
+		put(fd, data.bytes, kernel.size);
 	}
 	end.header.nlmsg_seq = first.nlmsg_seq;
-	put(&end, sizeof(end));
+	put(fd, &end, sizeof(end));
 	return (ssize_t)size;
 }
 
@@ -69,12 +70,12 @@ static void prepare(void)
 {
 	int ends[2];
 
-	if (kernel.fd >= 0)
-		return;
-	CHECK(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
-	kernel.fd = ends[0];
-	kernel.socket = mnl_socket_fdopen(ends[1]);
-	CHECK(kernel.socket != NULL);
+	for (unsigned i = 0; i < 2 && kernel.fds[i] < 0; i++) {
+		CHECK(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
+		kernel.fds[i] = ends[0];
+		kernel.sockets[i] = mnl_socket_fdopen(ends[1]);
+		CHECK(kernel.sockets[i] != NULL);
+	}
 }
 
 /* An answer that nobody waited for must not become the next input's. */
@@ -82,14 +83,16 @@ static void empty(void)
 {
 	char bytes[DATA_MAX];
 
-	while (recv(mnl_socket_get_fd(kernel.socket), bytes, sizeof(bytes), MSG_DONTWAIT) >= 0)
-		continue;
+	for (unsigned i = 0; i < 2; i++)
+		while (recv(mnl_socket_get_fd(kernel.sockets[i]), bytes, sizeof(bytes),
+			    MSG_DONTWAIT) >= 0)
+			continue;
 }
 
 static void ask_fence(bool whole)
 {
 	struct fence fence = {
-		.netlink = {.socket = kernel.socket}, .port = 5432, .cluster = CLUSTER};
+		.netlink = {.socket = kernel.sockets[0]}, .port = 5432, .cluster = CLUSTER};
 	struct fence_rule rule;
 	struct err why = {0};
 
@@ -105,22 +108,22 @@ static void ask_fence(bool whole)
 
 static void ask_events(void)
 {
-	struct fence fence = {.events = {.socket = kernel.socket}};
+	struct fence fence = {.events = {.socket = kernel.sockets[0]}};
 
-	put(kernel.bytes, kernel.size);
+	put(kernel.fds[0], kernel.bytes, kernel.size);
 	CHECK(fence_watch(&fence) <= FENCE_RULES_REMOVED);
 }
 
 static void ask_address(bool six)
 {
-	struct address address = {.events = {.socket = kernel.socket},
-				  .netlink = {.socket = kernel.socket},
+	struct address address = {.events = {.socket = kernel.sockets[0]},
+				  .netlink = {.socket = kernel.sockets[0]},
 				  .interface = "eth0",
 				  .index = 2};
 	struct err why = {0};
 
 	CHECK(ip_prefix_parse(&address.ip, six ? "fd99::64/64" : "10.99.0.100/24", &why) == 0);
-	put(kernel.bytes, kernel.size);
+	put(kernel.fds[0], kernel.bytes, kernel.size);
 	(void)address_watch(&address);
 	CHECK(memchr(address.interface, '\0', sizeof(address.interface)) != NULL);
 	if (address_add(&address, 5, &why) < 0)
@@ -131,8 +134,8 @@ static void ask_address(bool six)
 
 static void ask_sessions(bool spare)
 {
-	struct destroyer destroyer = {.finder = {.socket = kernel.socket},
-				      .killer = {.socket = kernel.socket},
+	struct destroyer destroyer = {.finder = {.socket = kernel.sockets[0]},
+				      .killer = {.socket = kernel.sockets[1]},
 				      .port = 5432};
 	struct peers peers = {.count = 1, .list = {{.family = 2, .bytes = {10, 99, 0, 12}}}};
 	struct err why = {0};

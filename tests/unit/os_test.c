@@ -23,6 +23,27 @@
 
 #define EXPECT cr_assert
 
+static void send_two(int socket)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+	} extra = {.bytes = {0}};
+	struct control_message message = {.kind = CONTROL_ALIVE};
+	struct iovec part = {.iov_base = &message, .iov_len = sizeof(message)};
+	struct msghdr packet = {.msg_iov = &part,
+				.msg_iovlen = 1,
+				.msg_control = extra.bytes,
+				.msg_controllen = sizeof(extra.bytes)};
+	const int fds[2] = {socket, socket};
+
+	extra.header.cmsg_level = SOL_SOCKET;
+	extra.header.cmsg_type = SCM_RIGHTS;
+	extra.header.cmsg_len = CMSG_LEN(sizeof(fds));
+	memcpy(CMSG_DATA(&extra.header), fds, sizeof(fds));
+	EXPECT(sendmsg(socket, &packet, 0) == (ssize_t)sizeof(message));
+}
+
 Test(os, control_packets_carry_a_descriptor_and_survive_strangers)
 {
 	struct control_message message;
@@ -50,6 +71,14 @@ Test(os, control_packets_carry_a_descriptor_and_survive_strangers)
 	EXPECT(control_receive(sockets[1], &message, &fd, &why) == ERR_INVALID);
 	EXPECT(send(sockets[0], "much longer than a packet", 25, 0) == 25);
 	EXPECT(control_receive(sockets[1], &message, &fd, &why) == ERR_INVALID);
+
+	/* Two descriptors in one packet: at most one arrives, none is left open. */
+	send_two(sockets[0]);
+	EXPECT(control_receive(sockets[1], &message, &fd, &why) == 0 && fd >= 0);
+	passed = dup(0);
+	EXPECT(passed == fd + 1, "descriptor %d was left open", fd + 1);
+	close(passed);
+	close(fd);
 
 	for (int rc = 0, sent = 0; rc == 0; sent++) {
 		EXPECT(sent < 100000, "the socket never fills");

@@ -30,6 +30,23 @@ Test(vip_margins, every_margin_is_counted_once_at_its_bound)
 
 Test(vip_margins, bounds_rise)
 {
-	for (unsigned i = 1; i < STATUS_MARGIN_BOUNDS; i++)
+	for (unsigned i = 1; i < STATUS_MARGIN_BOUNDS; i++) {
 		cr_expect_gt(status_margin_bound_us(i), status_margin_bound_us(i - 1));
+		cr_expect_gt(status_period_bound_us(i), status_period_bound_us(i - 1));
+	}
+}
+
+Test(vip_margins, periods_have_bounds_of_their_own)
+{
+	struct status_margins periods = {.sum_us = 0};
+
+	status_period_add(&periods, 100000);
+	status_period_add(&periods, 100001);
+	status_period_add(&periods, 10000001);
+	cr_expect_eq(status_margin_count(&periods, 1), 0);
+	cr_expect_eq(status_margin_count(&periods, 2), 1);
+	cr_expect_eq(status_margin_count(&periods, 3), 2);
+	cr_expect_eq(status_margin_count(&periods, STATUS_MARGIN_BOUNDS - 1), 2);
+	cr_expect_eq(status_margin_count(&periods, STATUS_MARGIN_BOUNDS), 3);
+	cr_expect_eq(periods.sum_us, 10200002);
 }

@@ -1,0 +1,1 @@
+"""Abuse of a running cluster: kills, floods, clocks, exhaustion, upgrades."""

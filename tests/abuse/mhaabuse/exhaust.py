@@ -1,0 +1,2 @@
+"Placeholder"
+def run(world): return {}

@@ -19,6 +19,7 @@ static struct gate {
 	uv_loop_t loop;
 	struct zap *zap;
 	uint8_t enrolled[32];
+	char enrolled_text[ZAP_KEY_SIZE];
 	unsigned strangers;
 } gate;
 
@@ -29,9 +30,15 @@ static void on_stranger(void *arg, const char *text)
 	gate.strangers++;
 }
 
+static bool on_judge(void *arg, const char *public_key)
+{
+	(void)arg;
+	CHECK(strlen(public_key) == ZAP_KEY_SIZE - 1);
+	return strcmp(public_key, gate.enrolled_text) == 0;
+}
+
 static void prepare(void)
 {
-	struct zap_key key = {.id = 3};
 	struct err why = {0};
 
 	if (gate.ready)
@@ -40,8 +47,9 @@ static void prepare(void)
 	CHECK(gate.context != NULL && uv_loop_init(&gate.loop) == 0);
 	for (unsigned i = 0; i < sizeof(gate.enrolled); i++)
 		gate.enrolled[i] = (uint8_t)('A' + i);
-	CHECK(zmq_z85_encode(key.public_key, gate.enrolled, 32) != NULL);
-	CHECK(zap_open(&gate.zap, gate.context, &gate.loop, &key, 1, on_stranger, NULL, &why) == 0);
+	CHECK(zmq_z85_encode(gate.enrolled_text, gate.enrolled, 32) != NULL);
+	CHECK(zap_open(&gate.zap, gate.context, &gate.loop, on_judge, on_stranger, NULL, &why) ==
+	      0);
 	gate.asker = zmq_socket(gate.context, ZMQ_DEALER);
 	CHECK(gate.asker != NULL && zmq_connect(gate.asker, "inproc://zeromq.zap.01") == 0);
 	gate.ready = true;

@@ -89,22 +89,30 @@ static int read_own(const char *path, struct client_keys *keys, struct err *why)
 	return rc < 0 ? err_in(why, rc, "%s", path) : 0;
 }
 
-int client_remote_find(const struct client_remote *remote, char endpoint[CLIENT_ENDPOINT_SIZE],
-		       struct client_keys *keys, struct err *why)
+int client_remote_endpoint(const char *host, char endpoint[CLIENT_ENDPOINT_SIZE], struct err *why)
 {
-	const char *host = remote->host;
 	const bool six = host[0] != '[' && strchr(host, ':') != strrchr(host, ':');
-	int length, rc;
+	int length;
 
-	memset(keys, 0, sizeof(*keys));
 	if (has_port(host))
 		length = snprintf(endpoint, CLIENT_ENDPOINT_SIZE, "tcp://%s", host);
 	else
-		length = snprintf(endpoint, CLIENT_ENDPOINT_SIZE, six ? "tcp://[%s]:%d" : "tcp://%s:%d",
-				  host, CLIENT_PORT);
+		length = snprintf(endpoint, CLIENT_ENDPOINT_SIZE,
+				  six ? "tcp://[%s]:%d" : "tcp://%s:%d", host, CLIENT_PORT);
 	if (length < 0 || length >= CLIENT_ENDPOINT_SIZE)
 		return err_set(why, ERR_TOO_BIG, "host: at most %d characters",
 			       CLIENT_ENDPOINT_SIZE - 16);
+	return 0;
+}
+
+int client_remote_find(const struct client_remote *remote, char endpoint[CLIENT_ENDPOINT_SIZE],
+		       struct client_keys *keys, struct err *why)
+{
+	int rc;
+
+	memset(keys, 0, sizeof(*keys));
+	if ((rc = client_remote_endpoint(remote->host, endpoint, why)) < 0)
+		return rc;
 	if (remote->key_file == NULL)
 		return err_set(why, ERR_INVALID, "a key is needed to speak to another host: --key");
 	if ((rc = find_server(remote, endpoint, keys->server, why)) < 0)

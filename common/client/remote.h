@@ -14,6 +14,10 @@ struct client_remote {
 	const char *server_key; /* the agent's public key, a file with it, or NULL: KEY_FILE.agents */
 };
 
+/* "tcp://HOST:PORT" of what is named so. */
+MUST_CHECK int client_remote_endpoint(const char *host, char endpoint[CLIENT_ENDPOINT_SIZE],
+				      struct err *why);
+
 /*
  * The endpoint of `remote->host`, and the keys for it. A file of agents' keys has a row "HOST
  * KEY" or "HOST:PORT KEY" for each, '#' begins a comment. ERR_PERM: others can use the key file;

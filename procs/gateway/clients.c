@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "gateway/doors.h"
+#include "gateway/enroll.h"
 #include "gateway/requests.h"
 #include "os/clock.h"
 #include "wire/convert.h"
@@ -277,6 +278,9 @@ static void find_origin(const struct clients *clients, enum door_id door, zmq_ms
 	row = origin->key != NULL ? access_by_key(&access->clients, origin->key) : NULL;
 	origin->caller.role = row != NULL ? row->role : ROLE_NONE;
 	origin->caller.name = row != NULL ? row->name : "";
+	if (row == NULL && origin->key != NULL)
+		origin->caller.token = tokens_find(&clients->gateway->tokens, origin->key,
+						   clock_boot_ns()) != NULL;
 }
 
 static int start_call(struct clients *clients, struct letter *letter, const struct origin *origin,
@@ -309,7 +313,9 @@ static void read_letter(struct clients *clients, struct letter *letter, enum doo
 	find_origin(clients, door, part, &origin);
 	request_read(zmq_msg_data(part), zmq_msg_size(part), gateway_look(gateway),
 		     &gateway->events, &origin.caller, out);
-	if (out->step == REQUEST_CALL)
+	if (out->step == REQUEST_ENROLL)
+		rc = enroll_answer(gateway, &origin.caller, origin.key, out, &why);
+	else if (out->step == REQUEST_CALL)
 		rc = start_call(clients, letter, &origin, delimiter, out, &why);
 	else if (out->step == REQUEST_WAIT &&
 		 pending_new(clients, letter, &origin, delimiter, out, out->wait_ms) == NULL)
@@ -379,7 +385,7 @@ int clients_open(struct clients **opened, struct gateway *gateway, struct err *w
 	}
 	CHECK(uv_timer_init(gateway->worker->loop, clients->turns) == 0);
 	clients->turns->data = clients;
-	rc = doors_open(&clients->doors, gateway->worker, &gateway->access, on_requests, clients,
+	rc = doors_open(&clients->doors, gateway->worker, &gateway->tokens, &gateway->access, on_requests, clients,
 			why);
 	if (rc < 0) {
 		clients_close(clients);

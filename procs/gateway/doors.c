@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "gateway/requests.h"
+#include "os/clock.h"
 #include "os/listen.h"
 
 #define REPLIES_QUEUED_MAX   64   /* per client; what is over is dropped */
@@ -58,7 +59,8 @@ static bool is_authorized(void *arg, const char *key)
 {
 	const struct doors *doors = arg;
 
-	return access_by_key(&(*doors->access)->clients, key) != NULL;
+	return access_by_key(&(*doors->access)->clients, key) != NULL ||
+	       tokens_find(doors->tokens, key, clock_boot_ns()) != NULL;
 }
 
 static void on_stranger(void *arg, const char *text)
@@ -159,12 +161,13 @@ static int open_tcp(struct doors *doors, struct err *why)
 	return rc < 0 ? rc : door_open(doors, DOOR_EVENTS, conf->client_publish, why);
 }
 
-int doors_open(struct doors *doors, const struct worker *worker,
+int doors_open(struct doors *doors, const struct worker *worker, const struct tokens *tokens,
 	       struct access *const *access, zloop_ready ready, void *arg, struct err *why)
 {
 	int rc;
 
-	*doors = (struct doors){.worker = worker, .access = access, .ready = ready, .arg = arg};
+	*doors = (struct doors){
+		.worker = worker, .tokens = tokens, .access = access, .ready = ready, .arg = arg};
 	for (unsigned i = 0; i < DOOR_COUNT; i++)
 		doors->doors[i].listener = -1;
 	rc = zap_open(&doors->zap, zsys_init(), worker->loop, is_authorized, on_stranger, doors,

@@ -6,6 +6,7 @@
 #define MHA_GATEWAY_DOORS_H
 
 #include "gateway/access.h"
+#include "gateway/tokens.h"
 #include "wire/zap.h"
 #include "wire/zloop.h"
 
@@ -19,6 +20,7 @@ struct door {
 
 struct doors {
 	const struct worker *worker;
+	const struct tokens *tokens;
 	struct access *const *access; /* as it is now */
 	struct zap *zap;
 	zloop_ready ready; /* something waits at DOOR_LOCAL or DOOR_REQUESTS */
@@ -30,6 +32,7 @@ struct doors {
 
 /* Errors name the option. `access` points to what counts at any time. */
 MUST_CHECK int doors_open(struct doors *doors, const struct worker *worker,
+			  const struct tokens *tokens,
 			  struct access *const *access, zloop_ready ready, void *arg,
 			  struct err *why);
 /*

@@ -3,6 +3,7 @@
 #define MHA_GATEWAY_GATEWAY_H
 
 #include "gateway/events.h"
+#include "gateway/tokens.h"
 #include "view/view.h"
 #include "worker/worker.h"
 
@@ -20,6 +21,7 @@ struct gateway {
 	struct http *http; /* NULL: http.listen is empty */
 	struct clients *clients;
 	struct access *access;
+	struct tokens tokens;
 	uint64_t last_call; /* ids of calls given to the consensus worker; never repeated */
 	/* What the last answer was made of; overwritten by gateway_look(). */
 	struct sections sections;

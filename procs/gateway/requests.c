@@ -18,6 +18,13 @@ static size_t reply_pack(const Mha__Client__Reply *reply, uint8_t **out)
 	return size;
 }
 
+size_t request_reply(uint64_t id, Mha__Client__Reply *reply, uint8_t **bytes)
+{
+	reply->version = CLIENT_PROTOCOL_VERSION;
+	reply->id = id;
+	return reply_pack(reply, bytes);
+}
+
 size_t request_refuse(uint64_t id, const struct err *why, uint8_t **reply)
 {
 	Mha__Client__Reply message;
@@ -291,6 +298,8 @@ static const struct {
 	{MHA__CLIENT__REQUEST__CALL_SET_MODE, ROLE_ADMIN, "set_mode"},
 	{MHA__CLIENT__REQUEST__CALL_AUTO_FAILOVER, ROLE_ADMIN, "auto_failover"},
 	{MHA__CLIENT__REQUEST__CALL_AUTO_SWITCH, ROLE_ADMIN, "auto_switch"},
+	{MHA__CLIENT__REQUEST__CALL_ENROLL_TOKEN, ROLE_ADMIN, "enroll_token"},
+	{MHA__CLIENT__REQUEST__CALL_GET_ENROLLED, ROLE_OPERATE, "get_enrolled"},
 };
 
 static const char *call_name(const Mha__Client__Request *request)
@@ -319,6 +328,12 @@ static int check_role(const Mha__Client__Request *request, const struct caller *
 {
 	const enum role needs = request_needs(request);
 
+	/* No role is enough for that, and a token is good for nothing else. */
+	if (request->call_case == MHA__CLIENT__REQUEST__CALL_ENROLL)
+		return caller->token ? 0 : err_set(why, ERR_PERM, "enroll needs a one-time token");
+	if (caller->token)
+		return err_set(why, ERR_PERM, "%s: a one-time token is good for enroll only",
+			       call_name(request));
 	if (needs == ROLE_NONE)
 		return err_set(why, ERR_INVALID,
 			       "request.call: none that this agent knows (get_leader, get_status, "
@@ -358,6 +373,12 @@ static void read_request(const Mha__Client__Request *request, const struct view 
 	}
 	if (check_role(request, caller, why) < 0 || answer_question(request, view, events, out))
 		return;
+	if (request->call_case == MHA__CLIENT__REQUEST__CALL_ENROLL ||
+	    request->call_case == MHA__CLIENT__REQUEST__CALL_ENROLL_TOKEN ||
+	    request->call_case == MHA__CLIENT__REQUEST__CALL_GET_ENROLLED) {
+		out->step = REQUEST_ENROLL;
+		return;
+	}
 	rc = take_call(request, view, &out->call, why);
 	if (rc == ERR_NOT_FOUND) {
 		*why = (struct err){0};
@@ -384,7 +405,9 @@ void request_read(const uint8_t *bytes, size_t size, const struct view *view,
 			size);
 	else
 		read_request(request, view, events, caller, out, &why);
-	if (request != NULL)
+	if (request != NULL && out->step == REQUEST_ENROLL)
+		out->enroll = request;
+	else if (request != NULL)
 		mha__client__request__free_unpacked(request, NULL);
 	if (why.code == 0)
 		return;

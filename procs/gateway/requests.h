@@ -14,6 +14,7 @@ enum request_step {
 	REQUEST_ANSWER = 0, /* `reply` is the answer */
 	REQUEST_REFUSE,     /* so it is, and says what is wrong */
 	REQUEST_CALL,       /* `call` is to be carried out; its end is the answer */
+	REQUEST_ENROLL,     /* of the gateway itself: a token, its use, or who used one */
 	REQUEST_WAIT,       /* nothing newer than `since` is here; wait for `wait_ms` at most */
 };
 
@@ -25,6 +26,7 @@ struct request {
 	struct call call; /* without id and via */
 	struct event_number since;
 	unsigned wait_ms;
+	Mha__Client__Request *enroll; /* REQUEST_ENROLL: the request; the caller frees it */
 };
 
 /* Who asks, as the connection has proven. */
@@ -32,6 +34,7 @@ struct caller {
 	enum role role;
 	const char *name; /* of the row that gives the role; "": nobody by name */
 	bool local;       /* over the local socket */
+	bool token;       /* has proven a one-time token, which is good for enrol and nothing else */
 };
 
 /*
@@ -47,6 +50,8 @@ enum role request_needs(const Mha__Client__Request *request);
 void request_read(const uint8_t *bytes, size_t size, const struct view *view,
 		  const struct events *events, const struct caller *caller, struct request *out);
 
+/* Any reply, with version and id filled in. */
+size_t request_reply(uint64_t id, Mha__Client__Reply *reply, uint8_t **bytes);
 /* An error reply made of code and text, to `id`. */
 size_t request_refuse(uint64_t id, const struct err *why, uint8_t **reply);
 /* The end of a call as its reply. */

@@ -223,6 +223,115 @@ def case_files(agent):
     wait_for("an answer", lambda: agent.ctl("status", key="ada").returncode == 0)
 
 
+def enroll(agent, token, *args, folder=None, host=None):
+    folder = folder or agent.dir / "new"
+    folder.mkdir(exist_ok=True)
+    return subprocess.run([mhad.ARGS.enroll, "--host", host or f"127.0.0.1:{agent.requests}",
+                           "--address", "10.99.99.4", "--folder", str(folder), *args],
+                          input=token + "\n", capture_output=True, text=True, timeout=60)
+
+
+def case_enroll(agent):
+    """A new node gets in by a token, once, within its time; nobody else learns the cluster's keys."""
+    agent.start()
+    answer = agent.ctl("enroll-token", "node-d")
+    check(answer.returncode != 0 and "client.secret_file" in answer.stderr, answer.stderr)
+    agent.signal(signal.SIGTERM)
+    agent.wait()
+    agent.with_clients(ada="admin", otto="operate")
+    agent.start()
+    answer = agent.ctl("enroll-token", "node-d", key="otto")
+    check(answer.returncode == 3 and "needs the role admin" in answer.stderr, answer.stderr)
+    for name, word in (("node-a", "there is a member"), ("no name", "a node's name is wanted")):
+        answer = agent.ctl("enroll-token", name)
+        check(answer.returncode != 0 and word in answer.stderr, answer.stderr)
+    token = agent.ctl("enroll-token", "node-d", key="ada").stdout.strip()
+    check(re.fullmatch(r"mha1\.[0-9a-f]{64}\.[0-9a-f]{64}", token), token)
+    wrong = token[:-1] + ("0" if token[-1] != "0" else "1")
+    for bad, word in ((wrong, "used up"), (token[:-2], "no token"), ("", "no token"),
+                      (token.replace(token[5:69], "0" * 64), "no CURVE handshake")):
+        done = enroll(agent, bad)
+        check(done.returncode == 1 and word in done.stderr, f"{bad}: {done.stderr}")
+        check(not (agent.dir / "new" / "node.key").exists(), "a key that nobody knows was left")
+    done = enroll(agent, token, "--kind", "thing")
+    check(done.returncode == 1 and "neither data nor witness" in done.stderr, done.stderr)
+    # A request that makes no sense does not use it up.
+    done = enroll(agent, token)
+    check(done.returncode == 0, done.stderr)
+    new = agent.dir / "new"
+    for name in ("node.key", "mha4rdb.conf"):
+        seen = (new / name).stat()
+        check(seen.st_mode & 0o7777 == 0o600 and seen.st_uid == 0, f"{name}: {oct(seen.st_mode)}")
+    public = keygen("--public", new / "node.key")
+    text = (new / "mha4rdb.conf").read_text()
+    check(f'public_key: "{public}"' in text and "id: 4" in text, text)
+    for key in mhad.KEYS:
+        check(key in text, f"the cluster's key {key} is missing")
+    text += f"postgresql: {{data_dir: /x, replication_password_file: {agent.password}}}\n"
+    agent.write(new / "whole.conf", text, 0o600)
+    done = subprocess.run([mhad.ARGS.mhad, "--config", new / "whole.conf", "--check-config"],
+                          capture_output=True, text=True, timeout=60)
+    check(done.returncode == 0 and "node node-d, 4 members" in done.stdout, done.stderr)
+    listed = agent.ctl("enrolled", key="otto").stdout
+    check(public in listed and "node-d" in listed, listed)
+    # Once: neither for the same nor for another node.
+    done = enroll(agent, token, folder=agent.dir / "second")
+    check(done.returncode == 1 and "used up" in done.stderr, done.stderr)
+    # A token that has expired is no key any more, and neither is one of an earlier life.
+    token = agent.ctl("enroll-token", "node-e").stdout.strip()
+    old = agent.pids()["gateway"]
+    os.kill(old, signal.SIGKILL)
+    wait_for("another gateway", lambda: agent.pids().get("gateway") not in (None, old))
+    wait_for("it serves", lambda: agent.ctl("status", key="ada").returncode == 0)
+    done = enroll(agent, token, folder=agent.dir / "second")
+    check(done.returncode == 1 and "used up" in done.stderr, done.stderr)
+    log = agent.text()
+    check("gateway.enrolled name=node-d" in log, "no line of the enrolment")
+    check(token not in log and token.split(".")[2] not in log, "the token is in the log")
+
+
+def case_secrets(agent):
+    """No password, key or token in any command line, environment or log; no process can be dumped."""
+    agent.with_clients(ada="admin")
+    agent.write(agent.dir / "users", keygen("--password", "otto", "operate",
+                                            text="correct horse battery\n") + "\n", 0o600)
+    agent.write_conf(http__users_file=agent.dir / "users")
+    agent.start()
+    secrets = ["the-password", "correct horse battery"]
+    for name in ("agent.key", "ada.key"):
+        secrets.append((agent.dir / name).read_text().split()[0])
+    check(agent.ctl("status", key="ada").returncode == 0, "status")
+    curl = subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "DELETE", "-K",
+                           "-", f"http://127.0.0.1:{agent.http}/switchover"], text=True,
+                          input='user = "otto:correct horse battery"\n', capture_output=True,
+                          timeout=60)
+    check(curl.stdout in ("404", "503"), curl.stdout)
+    dumpable = not b"libasan" in pathlib.Path(mhad.ARGS.gateway).read_bytes()
+    for name, pid in {**agent.pids(), "master": agent.process.pid}.items():
+        for file in ("cmdline", "environ"):
+            text = pathlib.Path(f"/proc/{pid}/{file}").read_bytes().decode(errors="replace")
+            for secret in secrets:
+                check(secret not in text, f"{name}: a secret in {file}")
+        if dumpable:
+            # What is in /proc of an undumpable process belongs to root.
+            owner = os.stat(f"/proc/{pid}/mem").st_uid
+            check(owner == 0, f"{name}: /proc/{pid}/mem belongs to {owner}")
+            check(is_undumpable(pid), f"{name} can be dumped")
+    # The stand-ins tell what they were given, to show that it arrives: those lines do not count.
+    log = "\n".join(line for line in agent.text().splitlines() if "test.start" not in line)
+    for secret in secrets:
+        check(secret not in log, "a secret in the log")
+
+
+def is_undumpable(pid):
+    """A user of the same id may not even look at the maps of a process that is undumpable."""
+    uid = mhad.status_of(pid)["Uid"].split()[0]
+    look = subprocess.run(["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
+                           "--bounding-set=-all", "--inh-caps=-all", "cat", f"/proc/{pid}/maps"],
+                          capture_output=True, timeout=30)
+    return look.returncode != 0
+
+
 class Member(Agent):
     """One of three agents on this host, with real consensus and gateway."""
 
@@ -338,4 +447,4 @@ def make(case):
 
 
 if __name__ == "__main__":
-    mhad.main(globals(), make, ("gateway", "consensus", "mhactl", "keygen", "client"))
+    mhad.main(globals(), make, ("gateway", "consensus", "mhactl", "keygen", "client", "enroll"))

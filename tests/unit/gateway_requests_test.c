@@ -370,6 +370,37 @@ static void fill_call(Mha__Client__Request *request, unsigned number)
 	request->switchover = (Mha__Client__Switchover *)storage;
 }
 
+static struct request read_as(struct world *world, Mha__Client__Request *request,
+			      const struct caller *caller)
+{
+	uint8_t bytes[256];
+	struct request out;
+	size_t size;
+
+	request->version = CLIENT_PROTOCOL_VERSION;
+	size = mha__client__request__pack(request, bytes);
+	request_read(bytes, size, &world->view, &world->events, caller, &out);
+	free(out.reply);
+	if (out.step == REQUEST_ENROLL)
+		mha__client__request__free_unpacked(out.enroll, NULL);
+	return out;
+}
+
+/* No role is enough to enrol, and a token is enough for nothing else. */
+static void expect_for_tokens_only(struct world *world, Mha__Client__Request *enroll)
+{
+	const struct caller token = {.role = ROLE_NONE, .name = "n4", .token = true};
+	Mha__Client__Request other = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__GetLeader leader = MHA__CLIENT__GET_LEADER__INIT;
+
+	cr_expect_eq(read_as(world, enroll, &ROOT).step, REQUEST_REFUSE);
+	cr_expect_eq(read_as(world, enroll, &token).step, REQUEST_ENROLL);
+	other.call_case = MHA__CLIENT__REQUEST__CALL_GET_LEADER;
+	other.get_leader = &leader;
+	cr_expect_eq(read_as(world, &other, &token).step, REQUEST_REFUSE);
+	cr_expect_eq(read_as(world, &other, &STRANGER).step, REQUEST_ANSWER);
+}
+
 Test(requests, every_call_has_a_role_and_every_role_is_enforced)
 {
 	struct world *world = world_new();
@@ -383,6 +414,10 @@ Test(requests, every_call_has_a_role_and_every_role_is_enforced)
 		if (number < 10)
 			continue;
 		fill_call(&request, number);
+		if (number == MHA__CLIENT__REQUEST__CALL_ENROLL) {
+			expect_for_tokens_only(world, &request);
+			continue;
+		}
 		needs = request_needs(&request);
 		cr_expect_neq(needs, ROLE_NONE, "call %u is not in the table", number);
 		calls++;
@@ -409,9 +444,11 @@ Test(requests, every_call_has_a_role_and_every_role_is_enforced)
 				cr_expect(out.step != REQUEST_REFUSE || needs > ROLE_READ);
 			}
 			free(out.reply);
+			if (out.step == REQUEST_ENROLL)
+				mha__client__request__free_unpacked(out.enroll, NULL);
 		}
 	}
-	cr_expect_geq(calls, 13);
+	cr_expect_geq(calls, 15);
 	world_free(world);
 }
 

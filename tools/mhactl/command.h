@@ -24,6 +24,7 @@ struct command_line {
 	const char *to; /* NULL: none was given */
 	uint64_t at_ms;
 	uint64_t until_ms;
+	uint64_t for_ms;
 	const char *quorum;
 	bool help;
 	bool dry_run;
@@ -52,6 +53,10 @@ int run_auto_switch(const struct command_line *line, struct fetched *fetched);
 int run_pause(const struct command_line *line, struct fetched *fetched);
 int run_resume(const struct command_line *line, struct fetched *fetched);
 int run_maintenance(const struct command_line *line, struct fetched *fetched);
+
+/* enroll.c: new nodes */
+int run_enroll_token(const struct command_line *line, struct fetched *fetched);
+int run_enrolled(const struct command_line *line, struct fetched *fetched);
 
 /* What --wait waits for: the end of an operation, or that the primary of an epoch is open. */
 struct wait_for {

@@ -174,6 +174,18 @@ int fetch_call(const struct fetch_from *from, Mha__Client__Request *request,
 	return 0;
 }
 
+int fetch_reply(const struct fetch_from *from, Mha__Client__Request *request,
+		Mha__Client__Reply__BodyCase body, struct fetched *fetched, struct err *why)
+{
+	int rc;
+
+	memset(fetched, 0, sizeof(*fetched));
+	rc = ask(from, request, &fetched->reply, why);
+	if (rc < 0)
+		return rc;
+	return fetched->reply->body_case == body ? 0 : unexpected(fetched, why);
+}
+
 void fetched_free(struct fetched *fetched)
 {
 	client_reply_free(fetched->reply);

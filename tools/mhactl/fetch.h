@@ -45,6 +45,10 @@ MUST_CHECK int fetch_events(const struct fetch_from *from, uint64_t since_index,
  */
 MUST_CHECK int fetch_call(const struct fetch_from *from, Mha__Client__Request *request,
 			  struct fetched *fetched, struct err *why);
+/* Ask anything; the answer must have this body. */
+MUST_CHECK int fetch_reply(const struct fetch_from *from, Mha__Client__Request *request,
+			   Mha__Client__Reply__BodyCase body, struct fetched *fetched,
+			   struct err *why);
 void fetched_free(struct fetched *fetched);
 
 #endif

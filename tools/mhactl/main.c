@@ -75,6 +75,8 @@ static const struct verb VERBS[] = {
 	{"pause", run_pause, OPT_UNTIL | OPT_FOR, 0, 0, "[--for TIME | --until TIME]", "no starts, no promotions; the fence stays on"},
 	{"resume", run_resume, 0, 0, 0, "", "end a pause"},
 	{"maintenance", run_maintenance, 0, 2, 2, "on|off NODE", "a node is not started, elected or counted on"},
+	{"enroll-token", run_enroll_token, OPT_FOR, 1, 1, "NAME [--for TIME]", "a one-time token by which a new node enrols (mha-enroll)"},
+	{"enrolled", run_enrolled, 0, 0, 0, "", "who used a token here: rows for members"},
 	{"version", run_version, 0, 0, 0, "", "versions of this program and of the agent"},
 	{"help", run_help, 0, 0, 0, "", "this text"},
 };
@@ -342,6 +344,7 @@ static bool take_option(int option, const char *value, struct command_line *line
 		if (!take_span("for", value, &span))
 			return false;
 		line->until_ms = wall_ms() + span;
+		line->for_ms = span;
 		return true;
 	case OPT_DRY_RUN:
 		line->dry_run = true;

@@ -55,16 +55,20 @@ def until(what, seconds=10):
 class Agent:
     """The rig, and through it one gateway."""
 
+    config = CONFIG
+
     def __init__(self):
         self.base = tempfile.mkdtemp(prefix="mha-gateway-")
         self.run = os.path.join(self.base, "run")
         self.http, self.requests, self.events = free_ports(3)
         path = os.path.join(self.base, "config.yaml")
         with open(path, "w") as config:
-            config.write(CONFIG.format(base=self.base, http=self.http, requests=self.requests,
+            config.write(self.config.format(base=self.base, http=self.http, requests=self.requests,
                                        events=self.events, key="k" * 39))
         self.log = open(os.path.join(self.base, "log"), "w+b")
-        self.rig = subprocess.Popen([ARGS.rig, ARGS.gateway, self.run, path],
+        self.access = os.path.join(self.base, "access")
+        os.mkdir(self.access)
+        self.rig = subprocess.Popen([ARGS.rig, ARGS.gateway, self.run, path, self.access],
                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                     stderr=self.log, text=True)
         first = self.rig.stdout.readline()
@@ -293,7 +297,7 @@ class Http(Case):
             status, body, _ = self.agent.ask(method, "/primary")
             self.assertEqual((status, body), (200, ""))
             self.assertEqual(self.agent.ask(method, "/replica")[0], 503)
-        status, body, headers = self.agent.ask("POST", "/switchover")
+        status, body, headers = self.agent.ask("POST", "/primary")
         self.assertEqual(status, 405)
         self.assertEqual(headers["Allow"], "GET, HEAD, OPTIONS")
         self.assertIn("error", json.loads(body))
@@ -767,7 +771,7 @@ def main():
     """The programs under test from the command line; the rest is for unittest."""
     global ARGS
     parser = argparse.ArgumentParser()
-    for name in ("gateway", "rig", "mhactl", "top"):
+    for name in ("gateway", "rig", "mhactl", "top", "keygen"):
         parser.add_argument("--" + name, required=True)
     ARGS, rest = parser.parse_known_args()
     unittest.main(argv=[sys.argv[0]] + rest)

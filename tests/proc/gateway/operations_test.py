@@ -104,8 +104,9 @@ class Operations(gateway_test.Case):
             status = subprocess.run([gateway_test.ARGS.mhactl, "--run-dir", self.agent.run, "status"],
                                     capture_output=True, text=True, timeout=20, user="nobody")
             self.assertEqual(status.returncode, 0, status.stderr)
-        for path in ("/switchover", "/failover", "/v1/pause"):
-            self.assertEqual(self.agent.ask("POST", path)[0], 405)
+        for path, status in (("/switchover", 403), ("/failover", 403), ("/v1/pause", 405),
+                             ("/switchover/", 405)):
+            self.assertEqual(self.agent.ask("POST", path)[0], status, path)
         self.assertEqual(self.calls()[0], count)
 
     def test_failover_wants_consent(self):

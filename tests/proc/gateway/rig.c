@@ -2,7 +2,10 @@
  * Stands in for the master and for every worker but the gateway: makes the run directory, starts
  * mha-gateway as the master does, writes status sections and sends events over the bus.
  *
- *   gateway_rig GATEWAY RUN_DIR CONFIG
+ *   gateway_rig GATEWAY RUN_DIR CONFIG [ACCESS]
+ *
+ * ACCESS: a directory with what the master would hand over: key, clients, users, certificate, tls_key
+ * and ca, each of which may be missing.
  *
  * Lines on stdin, one answer line each ("ok ..." or "error ..."):
  *   start               start the gateway; answers its pid
@@ -13,7 +16,7 @@
  *   answer CODE KIND NODE OPERATION   how calls end from now on: call_code, a blocker (0: none)
  *   answer none         they have no end
  *   calls               how many came, and the last one: COUNT KIND NODE DRY_RUN LOSS MODE K ON
- *   reload              send the configuration again
+ *   reload              send what is in ACCESS, and the configuration, again
  *   stop                ask the gateway to stop; answers its exit status
  *   reap                the gateway has ended by itself: wait for it
  */
@@ -31,6 +34,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "access/bundle.h"
 #include "base/check.h"
 #include "base/macros.h"
 #include "base/text.h"
@@ -48,6 +52,7 @@
 struct rig {
 	const char *gateway;
 	const char *run_dir;
+	const char *access; /* NULL: none */
 	struct conf conf;
 	uv_loop_t loop;
 	uv_poll_t input;
@@ -158,9 +163,61 @@ static int conf_memfd(const struct conf *conf)
 	return fd;
 }
 
+static void read_part(const struct rig *rig, struct bundle *bundle, enum bundle_part part,
+		      const char *name)
+{
+	char path[256], *text;
+	FILE *file;
+	size_t size;
+
+	snprintf(path, sizeof(path), "%s/%s", rig->access, name);
+	file = fopen(path, "r");
+	if (file == NULL)
+		return;
+	text = calloc(1, BUNDLE_PART_MAX + 1);
+	if (text == NULL)
+		die(path);
+	size = fread(text, 1, BUNDLE_PART_MAX, file);
+	fclose(file);
+	bundle_put(bundle, part, text, size);
+}
+
+/* -1: there is none. */
+static int access_memfd(const struct rig *rig)
+{
+	static const char *const names[BUNDLE_PART_COUNT] = {
+		[BUNDLE_CLIENT_KEY] = "key",
+		[BUNDLE_CLIENTS] = "clients",
+		[BUNDLE_USERS] = "users",
+		[BUNDLE_TLS_CERTIFICATE] = "certificate",
+		[BUNDLE_TLS_KEY] = "tls_key",
+		[BUNDLE_TLS_CLIENT_CA] = "ca",
+	};
+	struct bundle bundle = {.text = {NULL}};
+	uint8_t *bytes;
+	size_t size;
+	struct err why;
+	int fd;
+
+	if (rig->access == NULL)
+		return -1;
+	for (unsigned i = 0; i < BUNDLE_PART_COUNT; i++)
+		read_part(rig, &bundle, (enum bundle_part)i, names[i]);
+	if (bundle_write(&bundle, &bytes, &size, &why) < 0)
+		die(why.text);
+	fd = memfd_sealed("access", bytes, size, &why);
+	if (fd < 0)
+		die(why.text);
+	free(bytes);
+	bundle_clear(&bundle);
+	return fd;
+}
+
 static void exec_gateway(const struct rig *rig, int control, int conf)
 {
 	const int from[] = {control, conf, rig->gateway_fd};
+	const int given = access_memfd(rig);
+	const int access = given < 0 ? -1 : fcntl(given, F_DUPFD, 64);
 	int high[COUNT_OF(from)];
 
 	for (unsigned i = 0; i < COUNT_OF(from); i++)
@@ -170,7 +227,15 @@ static void exec_gateway(const struct rig *rig, int control, int conf)
 			_exit(126);
 		close(high[i]);
 	}
-	closefrom(6);
+	if (access >= 0) {
+		if (dup2(access, 7) < 0)
+			_exit(126);
+		close(access);
+	}
+	close(6);
+	if (access < 0)
+		close(7);
+	closefrom(8);
 	execl(rig->gateway, "mha-gateway", (char *)NULL);
 	_exit(127);
 }
@@ -218,9 +283,15 @@ static bool run_stop(struct rig *rig)
 
 static bool run_reload(struct rig *rig)
 {
-	int fd = conf_memfd(&rig->conf);
+	int fd = conf_memfd(&rig->conf), access = access_memfd(rig);
 	struct err why;
-	bool sent = rig->control >= 0 && control_send(rig->control, CONTROL_CONF, 0, fd, &why) == 0;
+	bool sent = rig->control >= 0;
+
+	if (sent && access >= 0)
+		sent = control_send(rig->control, CONTROL_SECRET, 0, access, &why) == 0;
+	if (access >= 0)
+		close(access);
+	sent = sent && control_send(rig->control, CONTROL_CONF, 0, fd, &why) == 0;
 
 	close(fd);
 	return sent;
@@ -390,12 +461,13 @@ int main(int argc, char **argv)
 	struct err why;
 	int status;
 
-	if (argc != 4) {
-		fputs("usage: gateway_rig GATEWAY RUN_DIR CONFIG\n", stderr);
+	if (argc != 4 && argc != 5) {
+		fputs("usage: gateway_rig GATEWAY RUN_DIR CONFIG [ACCESS]\n", stderr);
 		return 2;
 	}
 	rig.gateway = argv[1];
 	rig.run_dir = argv[2];
+	rig.access = argc == 5 ? argv[4] : NULL;
 	rig.control = -1;
 	if (conf_read(&rig.conf, argv[3], &why) < 0) {
 		fprintf(stderr, "gateway_rig: %s\n", why.text);

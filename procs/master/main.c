@@ -196,8 +196,6 @@ static int drop_rights(const struct master *master, struct err *why)
 		return rc;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_set_errno(why, ERR_IO, errno, "no new privileges");
-	if (!OS_SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return err_set_errno(why, ERR_IO, errno, "undumpable");
 	/* Workers and the database inherit it; a list that fits all of them cannot be shorter. */
 	if (master->conf.sandbox_seccomp != SANDBOX_OFF)
 		rc = seccomp_guard(master->conf.sandbox_seccomp == SANDBOX_LOG, why);
@@ -230,6 +228,9 @@ static int run(struct master *master, struct err *why)
 	struct os_user users[MASTER_WORKER_COUNT];
 	int rc;
 
+	/* Before the first secret is read. */
+	if (!OS_SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_set_errno(why, ERR_IO, errno, "undumpable");
 	if ((rc = find_libexec(master, why)) < 0 || (rc = find_users(master, users, why)) < 0 ||
 	    (rc = layout_make(&master->layout, &master->conf, users, why)) < 0 ||
 	    (rc = secrets_read(master->secrets, &master->conf, &users[MASTER_dbctl], why)) < 0 ||

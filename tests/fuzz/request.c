@@ -54,6 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		.role = size < 1 ? ROLE_NONE : bytes[0] % (ROLE_ADMIN + 1),
 		.name = "fuzzer",
 		.local = size >= 1 && (bytes[0] & 128) != 0,
+		.token = size >= 1 && (bytes[0] & 64) != 0,
 	};
 	struct request request;
 
@@ -69,6 +70,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	case REQUEST_CALL:
 		CHECK(caller.role >= ROLE_OPERATE && request.reply == NULL);
 		CHECK(request.call.kind < CALL_KIND_COUNT);
+		break;
+	case REQUEST_ENROLL:
+		CHECK(request.enroll != NULL && request.reply == NULL);
+		CHECK(caller.token == (request.enroll->call_case ==
+				       MHA__CLIENT__REQUEST__CALL_ENROLL));
+		CHECK(caller.token || caller.role >= ROLE_OPERATE);
+		mha__client__request__free_unpacked(request.enroll, NULL);
 		break;
 	case REQUEST_WAIT:
 		CHECK(request.wait_ms > 0 && request.wait_ms <= EVENTS_WAIT_MS);

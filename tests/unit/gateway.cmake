@@ -8,3 +8,5 @@ mha_test(NAME gateway_routes SOURCES gateway_routes_test.c ${gateway_fixture} DE
 mha_test(NAME mhactl SOURCES mhactl_test.c ${gateway_fixture} DEPS mha_mhactl)
 mha_test(NAME top SOURCES top_test.c ${gateway_fixture} DEPS mha_top)
 mha_test(NAME client SOURCES client_test.c DEPS mha_client PkgConfig::ZMQ)
+mha_test(NAME gateway_auth SOURCES gateway_auth_test.c DEPS mha_gateway)
+mha_test(NAME access SOURCES access_test.c DEPS mha_access mha_key)

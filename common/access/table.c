@@ -128,8 +128,7 @@ static int read_row(struct access_table *table, enum access_file file, const str
 
 	if (line->count != WORDS_MAX)
 		return err_set(why, ERR_INVALID, "three words are wanted: a name, a role and %s",
-			       file == ACCESS_CLIENTS ? "a public key"
-						      : "how it is proven");
+			       file == ACCESS_CLIENTS ? "a public key" : "how it is proven");
 	if (!access_is_name(line->words[0]))
 		return err_set(why, ERR_INVALID,
 			       "the name must be letters, digits, '.', '_' and '-', 1 to %d of "

@@ -99,7 +99,7 @@ bool text_copy(char *to, size_t size, const char *from)
 bool text_is_z85_key(const char *text)
 {
 	static const char Z85[] = "0123456789abcdefghijklmnopqrstuvwxyz"
-				 "ABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
+				  "ABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
 
 	if (strlen(text) != 40)
 		return false;

@@ -254,7 +254,8 @@ int client_call(struct client *client, Mha__Client__Request *request, unsigned t
 		if (left <= 0)
 			return err_set(why, ERR_TIMEOUT, "%s: no answer within %u ms",
 				       client->endpoint, timeout_ms);
-		if (zmq_poll(items, client->monitor != NULL ? 2 : 1, (long)left) < 0 && zmq_errno() != EINTR)
+		if (zmq_poll(items, client->monitor != NULL ? 2 : 1, (long)left) < 0 &&
+		    zmq_errno() != EINTR)
 			return zmq_failed(client->endpoint, why);
 		if (items[0].revents & ZMQ_POLLIN)
 			*reply = client_receive(client, request->id);

@@ -9,9 +9,10 @@
 #define CLIENT_PORT 7401 /* of client.listen by default */
 
 struct client_remote {
-	const char *host;       /* HOST, HOST:PORT or [ADDRESS]:PORT */
-	const char *key_file;   /* the client's key (mha-keygen), its owner's alone */
-	const char *server_key; /* the agent's public key, a file with it, or NULL: KEY_FILE.agents */
+	const char *host;     /* HOST, HOST:PORT or [ADDRESS]:PORT */
+	const char *key_file; /* the client's key (mha-keygen), its owner's alone */
+	const char
+		*server_key; /* the agent's public key, a file with it, or NULL: KEY_FILE.agents */
 };
 
 /* "tcp://HOST:PORT" of what is named so. */

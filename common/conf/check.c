@@ -44,10 +44,10 @@ static int check_secret_files(const struct conf *conf, const struct conf_source 
 			      struct err *why)
 {
 	static const enum option_row FILES[] = {
-		OPT_secret_key_file,        OPT_pg_replication_password_file,
-		OPT_client_secret_file,     OPT_client_authorized_file,
-		OPT_http_users_file,        OPT_http_certificate_file,
-		OPT_http_key_file,          OPT_http_client_ca_file,
+		OPT_secret_key_file,    OPT_pg_replication_password_file,
+		OPT_client_secret_file, OPT_client_authorized_file,
+		OPT_http_users_file,    OPT_http_certificate_file,
+		OPT_http_key_file,      OPT_http_client_ca_file,
 	};
 
 	for (size_t i = 0; i < COUNT_OF(FILES); i++) {

@@ -41,8 +41,7 @@ static int check_member(const struct conf *conf, const struct conf_source *sourc
 		return refuse(source, index, MEM_next_public_key, why,
 			      "is no CURVE public key (40 characters of Z85)");
 	if (strcmp(member->next_public_key, member->public_key) == 0)
-		return refuse(source, index, MEM_next_public_key, why,
-			      "is the same as public_key");
+		return refuse(source, index, MEM_next_public_key, why, "is the same as public_key");
 	if (member->peer_port == member->postgres_port && member->kind == MEMBER_DATA)
 		return refuse(source, index, MEM_peer_port, why, "is the port of the database too");
 	return 0;

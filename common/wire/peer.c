@@ -141,7 +141,8 @@ static void frame_accept(struct peer_net *net, zmq_msg_t *frame)
 	enum peer_drop reason;
 
 	if (sender == NODE_NONE) {
-		peer_drop(net, NODE_NONE, PEER_DROP_STRANGER, "a message without a sender whose key is enrolled");
+		peer_drop(net, NODE_NONE, PEER_DROP_STRANGER,
+			  "a message without a sender whose key is enrolled");
 		return;
 	}
 

@@ -75,8 +75,7 @@ void peer_close(struct peer_net *net);
  * few ms. ERR_INVALID: as peer_open(). Nothing changes on these errors; on ERR_IO this node hears
  * nobody.
  */
-MUST_CHECK int peer_reload(struct peer_net *net, const struct peer_config *config,
-			   struct err *why);
+MUST_CHECK int peer_reload(struct peer_net *net, const struct peer_config *config, struct err *why);
 
 /*
  * Send now or not at all. Fills version, cluster_id, from and to of `envelope`. ERR_BUSY: no

@@ -42,7 +42,7 @@ struct peer_net {
 	void *in;
 	struct zloop_socket *in_attached;
 	bool in_parts;
-	int listener; /* stays open while the door is changed; -1: none */
+	int listener;                   /* stays open while the door is changed; -1: none */
 	char public_key[PEER_KEY_SIZE]; /* of config.secret_key */
 	uint64_t dropped[PEER_DROP_COUNT];
 	struct logged logged[NODES_MAX + 1][PEER_DROP_COUNT];

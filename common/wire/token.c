@@ -44,8 +44,8 @@ static bool take_hex(const char **text, char z85[KEY_SIZE])
 
 	for (unsigned i = 0; good && i < KEY_BYTES; i++) {
 		const char *high = **text != '\0' ? strchr(DIGITS, (*text)[0]) : NULL;
-		const char *low = high != NULL && (*text)[1] != '\0' ? strchr(DIGITS, (*text)[1])
-								    : NULL;
+		const char *low =
+			high != NULL && (*text)[1] != '\0' ? strchr(DIGITS, (*text)[1]) : NULL;
 
 		good = low != NULL;
 		if (good) {

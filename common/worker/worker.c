@@ -354,8 +354,8 @@ static int read_secret(const struct worker *worker, void *into, size_t size, siz
 	if (!memfd_is_sealed(worker->secret_fd))
 		return err_set(why, ERR_NOT_FOUND, "the master gave this worker no secret");
 	while (*used < size) {
-		const ssize_t got = pread(worker->secret_fd, (char *)into + *used, size - *used,
-					  (off_t)*used);
+		const ssize_t got =
+			pread(worker->secret_fd, (char *)into + *used, size - *used, (off_t)*used);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -386,8 +386,7 @@ int worker_secret(const struct worker *worker, char *secret, size_t size, struct
 	return 0;
 }
 
-int worker_secret_bytes(const struct worker *worker, uint8_t **bytes, size_t *size,
-			struct err *why)
+int worker_secret_bytes(const struct worker *worker, uint8_t **bytes, size_t *size, struct err *why)
 {
 	struct stat stat;
 	int rc;

@@ -7,8 +7,8 @@
  *   4  the effective configuration, a sealed memfd
  *   5  the worker's own status section, read-write
  *   6  only vip: a packet socket (AF_PACKET), opened while there was still CAP_NET_RAW
- *   7  only consensus, dbctl and gateway: a secret, a sealed memfd: the node's CURVE secret key, or the
- *      replication password; gateway: a bundle (access/bundle.h)
+ *   7  only consensus, dbctl and gateway: a secret, a sealed memfd: the node's CURVE secret key, or
+ * the replication password; gateway: a bundle (access/bundle.h)
  */
 #ifndef MHA_WORKER_WORKER_H
 #define MHA_WORKER_WORKER_H
@@ -35,7 +35,7 @@ struct worker {
 	struct bus *bus;
 	struct status_map status;
 	int secret_fd; /* WORKER_FD_SECRET, or a newer one of the same kind */
-	void *self; /* the worker's own state */
+	void *self;    /* the worker's own state */
 	const struct worker_ops *ops;
 };
 
@@ -63,9 +63,9 @@ int worker_main(enum worker_id id, const struct worker_ops *ops);
 void worker_stopped(struct worker *worker);
 
 /*
- * The secret of descriptor 7, or the one that came with a reload, as text, without a final line end. ERR_NOT_FOUND: this worker was
- * given none; ERR_TOO_BIG: it does not fit into `size` bytes; ERR_INVALID: it is empty or holds a
- * NUL. Whoever has used it overwrites it (explicit_bzero).
+ * The secret of descriptor 7, or the one that came with a reload, as text, without a final line
+ * end. ERR_NOT_FOUND: this worker was given none; ERR_TOO_BIG: it does not fit into `size` bytes;
+ * ERR_INVALID: it is empty or holds a NUL. Whoever has used it overwrites it (explicit_bzero).
  */
 MUST_CHECK int worker_secret(const struct worker *worker, char *secret, size_t size,
 			     struct err *why);

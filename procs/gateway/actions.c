@@ -170,10 +170,12 @@ static unsigned take_schedule(json_t *body, uint64_t wall_ms, struct action_call
 	if (text[0] == '\0')
 		return 0;
 	if (!action_parse_time(text, &out->call.start_ms, &zone))
-		return zone ? refuse(answer, 400, "Timezone information is mandatory for the scheduled "
-						  "switchover")
-			    : refuse(answer, 422, "Unable to parse scheduled timestamp. It should be "
-						  "in an unambiguous format, e.g. ISO 8601");
+		return zone ? refuse(answer, 400,
+				     "Timezone information is mandatory for the scheduled "
+				     "switchover")
+			    : refuse(answer, 422,
+				     "Unable to parse scheduled timestamp. It should be "
+				     "in an unambiguous format, e.g. ISO 8601");
 	if (out->call.start_ms <= wall_ms)
 		return refuse(answer, 422, "Cannot schedule switchover in the past");
 	return 0;
@@ -190,7 +192,8 @@ static unsigned read_switchover(json_t *body, const struct view *view, uint64_t 
 	if (leader == NULL || candidate == NULL)
 		return refuse(answer, 400, "leader, candidate: strings are wanted");
 	if (leader[0] == '\0')
-		return refuse(answer, 400, "Switchover could be performed only from a specific leader");
+		return refuse(answer, 400,
+			      "Switchover could be performed only from a specific leader");
 	if (strcmp(leader, candidate) == 0)
 		return refuse(answer, 400, "Switchover target and source are the same");
 	if ((status = take_schedule(body, wall_ms, out, answer)) != 0)
@@ -210,14 +213,17 @@ static unsigned read_failover(json_t *body, const struct view *view, uint64_t wa
 	if (candidate != NULL && candidate[0] == '\0')
 		candidate = member_text(body, "member");
 	if (candidate == NULL || leader == NULL || (loss != NULL && !json_is_boolean(loss)))
-		return refuse(answer, 400,
-			      "leader, candidate, member: strings are wanted; accept_loss: a boolean");
+		return refuse(
+			answer, 400,
+			"leader, candidate, member: strings are wanted; accept_loss: a boolean");
 	if (candidate[0] == '\0')
-		return refuse(answer, 400, "Failover could be performed only to a specific candidate");
+		return refuse(answer, 400,
+			      "Failover could be performed only to a specific candidate");
 	/* As there, a failover from a named leader is a switchover. */
 	if (leader[0] != '\0')
 		return read_switchover(body, view, wall_ms, out, answer);
-	if (member_text(body, "scheduled_at") == NULL || member_text(body, "scheduled_at")[0] != '\0')
+	if (member_text(body, "scheduled_at") == NULL ||
+	    member_text(body, "scheduled_at")[0] != '\0')
 		return refuse(answer, 400, "Failover can't be scheduled");
 	out->call.kind = CALL_FAILOVER;
 	out->call.accept_loss = json_is_true(loss);
@@ -317,9 +323,9 @@ bool action_end(struct action_call *asked, const struct view *view,
 			action_answer(answer, 404, "no switchover is scheduled");
 		else
 			tell_blockers(asked, view,
-				      has_blocker(result, BLOCK_NO_QUORUM)   ? 503
-				      : asked->call.kind == CALL_CANCEL      ? 409
-									     : 412,
+				      has_blocker(result, BLOCK_NO_QUORUM) ? 503
+				      : asked->call.kind == CALL_CANCEL    ? 409
+									   : 412,
 				      result, answer);
 		return true;
 	default:

@@ -1,6 +1,6 @@
 /*
- * What HTTP can change: the closed table of method, path and role, Patroni's bodies read into calls,
- * and the ends of calls as Patroni tells them. Pure: the server is in http.c.
+ * What HTTP can change: the closed table of method, path and role, Patroni's bodies read into
+ * calls, and the ends of calls as Patroni tells them. Pure: the server is in http.c.
  */
 #ifndef MHA_GATEWAY_ACTIONS_H
 #define MHA_GATEWAY_ACTIONS_H

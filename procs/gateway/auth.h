@@ -22,8 +22,8 @@ enum auth_end {
 };
 
 struct auth {
-	unsigned char salt[32];  /* of this process: for what is remembered */
-	unsigned tokens;         /* left of AUTH_BURST */
+	unsigned char salt[32]; /* of this process: for what is remembered */
+	unsigned tokens;        /* left of AUTH_BURST */
 	uint64_t refilled_ms;
 	/* Passwords that were right, by row, under `salt`: they cost no hash again. */
 	unsigned char known[ACCESS_ROWS_MAX][32];

@@ -82,8 +82,8 @@ static void refuse_auth(const struct auth_result *who, bool anybody, struct http
 		action_answer(answer, 429, "too many passwords came in; ask again in a second");
 		return;
 	}
-	action_answer(answer, 401, who->end == AUTH_MISSING ? "no auth header received"
-							    : "not authenticated");
+	action_answer(answer, 401,
+		      who->end == AUTH_MISSING ? "no auth header received" : "not authenticated");
 	answer->challenge = "Basic realm=\"mha4rdb\"";
 }
 
@@ -100,7 +100,8 @@ static bool authorize(struct http_calls *calls, struct http_call *call, struct a
 	if (access->has_users && who->end == AUTH_KNOWN)
 		return true;
 	if (who->end == AUTH_WRONG)
-		log_event(LOG_NOTICE, "gateway.http_refused", "a wrong password, token or certificate");
+		log_event(LOG_NOTICE, "gateway.http_refused",
+			  "a wrong password, token or certificate");
 	refuse_auth(who, access->has_users, &call->answer);
 	return false;
 }
@@ -129,8 +130,8 @@ bool call_begin(struct http_calls *calls, struct http_call *call)
 			      ACTION_BODY_MAX);
 		return true;
 	}
-	if (action_read(call->action, call->body, call->size, gateway_look(gateway),
-			wall_ms(), &call->asked, &call->answer) != 0 ||
+	if (action_read(call->action, call->body, call->size, gateway_look(gateway), wall_ms(),
+			&call->asked, &call->answer) != 0 ||
 	    !has_role(&who, call->asked.needs, call))
 		return true;
 	if (gateway_call(gateway, &call->asked.call, who.name, &why) < 0) {

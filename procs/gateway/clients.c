@@ -40,7 +40,7 @@ struct pending {
 struct clients {
 	struct gateway *gateway;
 	struct doors doors;
-	bool renew; /* connections over TCP end as soon as nobody of them is waiting */
+	bool renew;        /* connections over TCP end as soon as nobody of them is waiting */
 	uv_timer_t *turns; /* runs while something is pending */
 	struct pending pending[PENDING_MAX];
 };
@@ -354,9 +354,8 @@ static void letter_answer(struct clients *clients, enum door_id door, void *sock
 static bool on_requests(void *arg, zsock_t *socket)
 {
 	struct clients *clients = arg;
-	const enum door_id door = socket == clients->doors.doors[DOOR_LOCAL].socket
-					  ? DOOR_LOCAL
-					  : DOOR_REQUESTS;
+	const enum door_id door =
+		socket == clients->doors.doors[DOOR_LOCAL].socket ? DOOR_LOCAL : DOOR_REQUESTS;
 	void *raw = zsock_resolve(socket);
 	struct letter letter;
 
@@ -385,8 +384,8 @@ int clients_open(struct clients **opened, struct gateway *gateway, struct err *w
 	}
 	CHECK(uv_timer_init(gateway->worker->loop, clients->turns) == 0);
 	clients->turns->data = clients;
-	rc = doors_open(&clients->doors, gateway->worker, &gateway->tokens, &gateway->access, on_requests, clients,
-			why);
+	rc = doors_open(&clients->doors, gateway->worker, &gateway->tokens, &gateway->access,
+			on_requests, clients, why);
 	if (rc < 0) {
 		clients_close(clients);
 		return rc;

@@ -52,7 +52,8 @@ static zsock_t *socket_new(enum door_id id)
 
 static bool is_loopback(const char *endpoint)
 {
-	return strncmp(endpoint, "tcp://127.", 10) == 0 || strncmp(endpoint, "tcp://[::1]", 11) == 0;
+	return strncmp(endpoint, "tcp://127.", 10) == 0 ||
+	       strncmp(endpoint, "tcp://[::1]", 11) == 0;
 }
 
 static bool is_authorized(void *arg, const char *key)
@@ -121,7 +122,8 @@ static int bind_tcp(struct doors *doors, struct door *door, const char *key, con
 
 	if (strncmp(endpoint, "tcp://", 6) != 0)
 		return err_set(why, ERR_INVALID, "'%s': tcp://address:port is wanted", endpoint);
-	if (door->listener < 0 && (door->listener = listen_tcp(endpoint + 6, BACKLOG, true, why)) < 0)
+	if (door->listener < 0 &&
+	    (door->listener = listen_tcp(endpoint + 6, BACKLOG, true, why)) < 0)
 		return door->listener;
 	/* libzmq closes its own; this one stays for the next socket. */
 	fd = fcntl(door->listener, F_DUPFD_CLOEXEC, 0);

@@ -32,9 +32,8 @@ struct doors {
 
 /* Errors name the option. `access` points to what counts at any time. */
 MUST_CHECK int doors_open(struct doors *doors, const struct worker *worker,
-			  const struct tokens *tokens,
-			  struct access *const *access, zloop_ready ready, void *arg,
-			  struct err *why);
+			  const struct tokens *tokens, struct access *const *access,
+			  zloop_ready ready, void *arg, struct err *why);
 /*
  * End all connections over TCP, which is the only way to end one: whoever is authorised is back at
  * once, subscribers miss what is published meanwhile.

@@ -36,8 +36,8 @@ static int issue(struct gateway *gateway, const struct caller *caller,
 	if (rc < 0)
 		return rc;
 	body.token = text;
-	body.expires_ms = wall_ms() + (wanted->minutes == 0 ? TOKEN_MINUTES : wanted->minutes) *
-					      MS_PER_MINUTE;
+	body.expires_ms = wall_ms() +
+			  (wanted->minutes == 0 ? TOKEN_MINUTES : wanted->minutes) * MS_PER_MINUTE;
 	reply.body_case = MHA__CLIENT__REPLY__BODY_TOKEN_REPLY;
 	reply.token_reply = &body;
 	out->size = request_reply(out->id, &reply, &out->reply);
@@ -66,11 +66,11 @@ static int use(struct gateway *gateway, const char *key, const Mha__Client__Enro
 	reply.enroll_reply = &message.reply;
 	out->size = request_reply(out->id, &reply, &out->reply);
 	node = &gateway->tokens.enrolled[gateway->tokens.enrolled_count - 1];
-	log_event(LOG_NOTICE, "gateway.enrolled",
-		  "name=%s id=%u kind=%s address=%s peer_port=%u public_key=%s its row belongs into "
-		  "members (mhactl enrolled)",
-		  node->name, node->id, node->kind, node->address, node->peer_port,
-		  node->public_key);
+	log_event(
+		LOG_NOTICE, "gateway.enrolled",
+		"name=%s id=%u kind=%s address=%s peer_port=%u public_key=%s its row belongs into "
+		"members (mhactl enrolled)",
+		node->name, node->id, node->kind, node->address, node->peer_port, node->public_key);
 	return 0;
 }
 

@@ -16,7 +16,7 @@
 #define HOUSEKEEPING_MS 1000
 /* After the consensus worker should have told the end of a call. */
 #define CALL_SPARE_MS 2000
-#define GROWTH_MAX      ((size_t)256 * 1024 * 1024)
+#define GROWTH_MAX    ((size_t)256 * 1024 * 1024)
 
 void gateway_setup(const struct conf *conf, struct view_setup *setup)
 {

@@ -396,7 +396,8 @@ int http_reload(struct http *http, struct err *why)
 	auth_forget(&http->calls.auth);
 	if (http->gateway->access->files.text[BUNDLE_TLS_CERTIFICATE] == NULL)
 		return 0;
-	/* The listening socket stays; connections end and are made anew with the new certificate. */
+	/* The listening socket stays; connections end and are made anew with the new certificate.
+	 */
 	http->listener = MHD_quiesce_daemon(http->daemon);
 	unwatch(http);
 	stop_daemon(http);
@@ -447,7 +448,8 @@ void http_drop_idle(struct http *http)
 		struct http_connection *row = &http->connections[i];
 
 		/* libmicrohttpd sees the end of the stream and closes the descriptor itself. */
-		if (row->fd >= 0 && !row->waits && now_ms - row->since_ms > HTTP_IDLE_S * UINT64_C(1000))
+		if (row->fd >= 0 && !row->waits &&
+		    now_ms - row->since_ms > HTTP_IDLE_S * UINT64_C(1000))
 			(void)shutdown(row->fd, SHUT_RDWR);
 	}
 	http_run(http);

@@ -355,8 +355,7 @@ static int check_role(const Mha__Client__Request *request, const struct caller *
 			       "(client.secret_file, client.authorized_file)",
 			       call_name(request), role_name(needs));
 	return err_set(why, ERR_PERM, "%s needs the role %s, but %s has the role %s",
-		       call_name(request), role_name(needs), caller->name,
-		       role_name(caller->role));
+		       call_name(request), role_name(needs), caller->name, role_name(caller->role));
 }
 
 static void read_request(const Mha__Client__Request *request, const struct view *view,

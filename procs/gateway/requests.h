@@ -34,7 +34,7 @@ struct caller {
 	enum role role;
 	const char *name; /* of the row that gives the role; "": nobody by name */
 	bool local;       /* over the local socket */
-	bool token;       /* has proven a one-time token, which is good for enrol and nothing else */
+	bool token; /* has proven a one-time token, which is good for enrol and nothing else */
 };
 
 /*

@@ -28,10 +28,10 @@ struct http_world {
 
 struct http_answer {
 	unsigned status;
-	const char *type;  /* content type; static, NULL without a body */
+	const char *type;      /* content type; static, NULL without a body */
 	const char *challenge; /* value of a WWW-Authenticate header; static or NULL */
-	const char *allow; /* value of an Allow header; static or NULL */
-	char *body;        /* caller frees; NULL: none */
+	const char *allow;     /* value of an Allow header; static or NULL */
+	char *body;            /* caller frees; NULL: none */
 };
 
 /*

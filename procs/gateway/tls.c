@@ -31,8 +31,8 @@ int tls_check(const struct bundle *files, struct err *why)
 	if (rc < 0)
 		rc = err_set(why, ERR_INVALID, "http.tls_certificate_file, http.tls_key_file: %s",
 			     gnutls_strerror(rc));
-	else if (ca.data != NULL && gnutls_certificate_set_x509_trust_mem(
-					    credentials, &ca, GNUTLS_X509_FMT_PEM) <= 0)
+	else if (ca.data != NULL &&
+		 gnutls_certificate_set_x509_trust_mem(credentials, &ca, GNUTLS_X509_FMT_PEM) <= 0)
 		rc = err_set(why, ERR_INVALID, "http.tls_client_ca_file: no certificate in PEM");
 	else
 		rc = 0;

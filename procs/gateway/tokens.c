@@ -42,7 +42,8 @@ int tokens_issue(struct tokens *tokens, const struct conf *conf, const char *ser
 		return err_set(why, ERR_INVALID, "enroll_token.minutes: at most %d",
 			       TOKEN_MINUTES_MAX);
 	if (name_is_taken(tokens, conf, name))
-		return err_set(why, ERR_EXISTS, "enroll_token.name: there is a member named %s", name);
+		return err_set(why, ERR_EXISTS, "enroll_token.name: there is a member named %s",
+			       name);
 	for (unsigned i = 0; i < TOKENS_MAX; i++) {
 		/* A newer token for the same node takes the place of the older one. */
 		if (strcmp(tokens->rows[i].name, name) == 0)
@@ -57,8 +58,8 @@ int tokens_issue(struct tokens *tokens, const struct conf *conf, const char *ser
 			       TOKENS_MAX);
 	if ((rc = token_make(server, &token, why)) < 0)
 		return rc;
-	*row = (struct token_row){
-		.until_ns = now_ns + (minutes == 0 ? TOKEN_MINUTES : minutes) * NS_PER_MINUTE};
+	*row = (struct token_row){.until_ns = now_ns + (minutes == 0 ? TOKEN_MINUTES : minutes) *
+							       NS_PER_MINUTE};
 	snprintf(row->name, sizeof(row->name), "%s", name);
 	memcpy(row->public_key, token.key.public, sizeof(row->public_key));
 	token_format(&token, text);
@@ -188,10 +189,10 @@ int tokens_use(struct tokens *tokens, const struct token_row *row, const struct 
 	while (id_is_taken(tokens, conf, id))
 		id++;
 	if (id > CONF_MEMBERS_MAX)
-		return err_set(why, ERR_REFUSED, "no number from 1 to %d is free", CONF_MEMBERS_MAX);
-	*node = (struct token_node){.id = id,
-				    .peer_port = enroll->peer_port,
-				    .postgres_port = enroll->postgres_port};
+		return err_set(why, ERR_REFUSED, "no number from 1 to %d is free",
+			       CONF_MEMBERS_MAX);
+	*node = (struct token_node){
+		.id = id, .peer_port = enroll->peer_port, .postgres_port = enroll->postgres_port};
 	snprintf(node->name, sizeof(node->name), "%s", used->name);
 	snprintf(node->address, sizeof(node->address), "%s", enroll->address);
 	snprintf(node->public_key, sizeof(node->public_key), "%s", enroll->public_key);

@@ -1,7 +1,7 @@
 /*
- * One-time tokens of this agent, in this process only: one that is lost with it is made anew, and none
- * comes back by a restart. Kept is the public key of each, by which its holder is known to the ZAP
- * handler; the secret half is forgotten as soon as it is told.
+ * One-time tokens of this agent, in this process only: one that is lost with it is made anew, and
+ * none comes back by a restart. Kept is the public key of each, by which its holder is known to the
+ * ZAP handler; the secret half is forgotten as soon as it is told.
  */
 #ifndef MHA_GATEWAY_TOKENS_H
 #define MHA_GATEWAY_TOKENS_H
@@ -10,9 +10,9 @@
 #include "conf/conf.h"
 #include "wire/token.h"
 
-#define TOKENS_MAX         8
-#define TOKEN_MINUTES      15 /* unless another time is asked for */
-#define TOKEN_MINUTES_MAX  1440
+#define TOKENS_MAX          8
+#define TOKEN_MINUTES       15 /* unless another time is asked for */
+#define TOKEN_MINUTES_MAX   1440
 #define TOKENS_ENROLLED_MAX 9
 
 struct token_row {
@@ -54,8 +54,8 @@ MUST_CHECK int tokens_issue(struct tokens *tokens, const struct conf *conf, cons
 const struct token_row *tokens_find(const struct tokens *tokens, const char *public_key,
 				    uint64_t now_ns);
 /*
- * The holder of `row` enrols: `row` is used up by a request that makes sense, and by no other. `out`
- * borrows from `conf` and `tokens`.
+ * The holder of `row` enrols: `row` is used up by a request that makes sense, and by no other.
+ * `out` borrows from `conf` and `tokens`.
  */
 MUST_CHECK int tokens_use(struct tokens *tokens, const struct token_row *row,
 			  const struct conf *conf, const Mha__Client__Enroll *enroll,

@@ -8,9 +8,9 @@
 
 /*
  * Read what is needed at start: for the gateway, the files of client.* and http.* in one bundle
- * (access/bundle.h), whose tables must parse; the node's secret key (root's, 0600); on data nodes, the replication password (root's
- * or the database user's, 0600) into `fds`; -1 where there is none. ERR_PERM: others may read or
- * write it; ERR_INVALID: empty or too big.
+ * (access/bundle.h), whose tables must parse; the node's secret key (root's, 0600); on data nodes,
+ * the replication password (root's or the database user's, 0600) into `fds`; -1 where there is
+ * none. ERR_PERM: others may read or write it; ERR_INVALID: empty or too big.
  */
 MUST_CHECK int secrets_read(int fds[SECRET_COUNT], const struct conf *conf,
 			    const struct os_user *database, struct err *why);

@@ -18,7 +18,13 @@ enum master_worker {
 };
 
 /* What a worker finds on descriptor 7. */
-enum secret_kind { SECRET_NONE, SECRET_NODE_KEY, SECRET_REPLICATION_PASSWORD, SECRET_GATEWAY, SECRET_COUNT };
+enum secret_kind {
+	SECRET_NONE,
+	SECRET_NODE_KEY,
+	SECRET_REPLICATION_PASSWORD,
+	SECRET_GATEWAY,
+	SECRET_COUNT
+};
 
 struct worker_row {
 	const char *name;

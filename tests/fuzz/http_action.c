@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	memcpy(view.members[1].name, "n2", 3);
 	action = action_find(WHICH[bytes[0] % 3][0], WHICH[bytes[0] % 3][1]);
 	CHECK(action != NULL);
-	status = action_read(action, (const char *)bytes + 1, size - 1, &view, 1000, &call, &answer);
+	status =
+		action_read(action, (const char *)bytes + 1, size - 1, &view, 1000, &call, &answer);
 	if (status == 0) {
 		CHECK(call.call.kind != CALL_NONE && call.needs >= ROLE_OPERATE);
 		CHECK(!call.call.accept_loss || call.needs == ROLE_ADMIN);

@@ -73,8 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		break;
 	case REQUEST_ENROLL:
 		CHECK(request.enroll != NULL && request.reply == NULL);
-		CHECK(caller.token == (request.enroll->call_case ==
-				       MHA__CLIENT__REQUEST__CALL_ENROLL));
+		CHECK(caller.token ==
+		      (request.enroll->call_case == MHA__CLIENT__REQUEST__CALL_ENROLL));
 		CHECK(caller.token || caller.role >= ROLE_OPERATE);
 		mha__client__request__free_unpacked(request.enroll, NULL);
 		break;

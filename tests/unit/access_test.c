@@ -26,8 +26,8 @@ Test(access, a_table_is_read)
 {
 	struct err why = {0};
 
-	cr_assert_eq(parse(ACCESS_CLIENTS,
-			   "# who\n\n  ada\tadmin  " KEY_A " \r\nrita read " KEY_B, &why),
+	cr_assert_eq(parse(ACCESS_CLIENTS, "# who\n\n  ada\tadmin  " KEY_A " \r\nrita read " KEY_B,
+			   &why),
 		     0, "%s", why.text);
 	cr_assert_eq(table.count, 2);
 	cr_assert_str_eq(access_by_key(&table, KEY_A)->name, "ada");
@@ -35,7 +35,8 @@ Test(access, a_table_is_read)
 	cr_assert_eq(access_by_key(&table, KEY_B)->role, ROLE_READ);
 	cr_assert_null(access_by_key(&table, ""));
 	cr_assert_eq(parse(ACCESS_USERS,
-			   "a read " HASH "\nb operate token:" HEX "\nc.d admin certificate\n", &why),
+			   "a read " HASH "\nb operate token:" HEX "\nc.d admin certificate\n",
+			   &why),
 		     0, "%s", why.text);
 	cr_assert_eq(table.count, 3);
 	cr_assert_not_null(access_by_name(&table, ACCESS_CERTIFICATE, "c.d"));
@@ -74,7 +75,8 @@ Test(access, what_is_wrong_is_named)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		cr_expect_eq(parse(cases[i].file, cases[i].text, &why), ERR_INVALID, "%s",
 			     cases[i].text);
-		cr_expect_not_null(strstr(why.text, cases[i].word), "%s: %s", cases[i].text, why.text);
+		cr_expect_not_null(strstr(why.text, cases[i].word), "%s: %s", cases[i].text,
+				   why.text);
 		cr_expect_null(strstr(why.text, "secret"), "%s", why.text);
 		cr_expect_eq(table.count, 0);
 	}
@@ -102,9 +104,9 @@ Test(access, what_is_lost_is_noticed)
 		{"", false},
 	};
 
-	cr_assert_eq(access_parse(&before, ACCESS_CLIENTS, cases[0].text, strlen(cases[0].text),
-				  &why),
-		     0);
+	cr_assert_eq(
+		access_parse(&before, ACCESS_CLIENTS, cases[0].text, strlen(cases[0].text), &why),
+		0);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		cr_assert_eq(access_parse(&after, ACCESS_CLIENTS, cases[i].text,
 					  strlen(cases[i].text), &why),

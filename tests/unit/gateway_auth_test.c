@@ -16,8 +16,8 @@
 static void header_of(const char *text, char header[AUTH_HEADER_MAX])
 {
 	memcpy(header, "Basic ", 7);
-	sodium_bin2base64(header + 6, AUTH_HEADER_MAX - 6, (const unsigned char *)text, strlen(text),
-			  sodium_base64_VARIANT_ORIGINAL);
+	sodium_bin2base64(header + 6, AUTH_HEADER_MAX - 6, (const unsigned char *)text,
+			  strlen(text), sodium_base64_VARIANT_ORIGINAL);
 }
 
 Test(auth, basic_headers)
@@ -33,7 +33,8 @@ Test(auth, basic_headers)
 	header_of("ada:", header);
 	cr_assert(auth_parse_basic(header, name, password));
 	cr_assert_str_eq(password, "");
-	for (const char *const *bad = (const char *const[]){"ada", ":x", "a b:x", "\xc3\xa4:x", NULL};
+	for (const char *const *bad =
+		     (const char *const[]){"ada", ":x", "a b:x", "\xc3\xa4:x", NULL};
 	     *bad != NULL; bad++) {
 		header_of(*bad, header);
 		cr_expect_not(auth_parse_basic(header, name, password), "%s", *bad);
@@ -73,7 +74,8 @@ Test(auth, passwords_are_hashed_a_bounded_number_of_times)
 				       crypto_pwhash_MEMLIMIT_MIN),
 		     0);
 	users.count = 1;
-	users.rows[0] = (struct access_row){.name = "ada", .role = ROLE_ADMIN, .kind = ACCESS_PASSWORD};
+	users.rows[0] =
+		(struct access_row){.name = "ada", .role = ROLE_ADMIN, .kind = ACCESS_PASSWORD};
 	snprintf(users.rows[0].proof, sizeof(users.rows[0].proof), "%s", hash);
 	cr_assert_eq(check(&auth, &users, "ada:wrong", 1000), AUTH_WRONG);
 	cr_assert_eq(check(&auth, &users, "ada:right", 1000), AUTH_KNOWN);

@@ -435,7 +435,8 @@ Test(requests, every_call_has_a_role_and_every_role_is_enforced)
 					mha__client__reply__unpack(NULL, out.size, out.reply);
 
 				cr_expect_eq(out.step, REQUEST_REFUSE);
-				cr_expect_eq(reply->code, ERR_PERM, "call %u role %u", number, role);
+				cr_expect_eq(reply->code, ERR_PERM, "call %u role %u", number,
+					     role);
 				cr_expect_not_null(strstr(reply->error, role_name(needs)), "%s",
 						   reply->error);
 				mha__client__reply__free_unpacked(reply, NULL);

@@ -1,4 +1,5 @@
-/* mha-enroll: on a new node: make its key, enrol it by a one-time token, write the configuration. */
+/* mha-enroll: on a new node: make its key, enrol it by a one-time token, write the configuration.
+ */
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -28,7 +29,8 @@ struct wishes {
 static void usage(FILE *to)
 {
 	fputs("usage: mha-enroll --host HOST[:PORT] --address ADDRESS [--kind data|witness]\n"
-	      "                  [--peer-port PORT] [--postgres-port PORT] [--folder FOLDER] < TOKEN\n"
+	      "                  [--peer-port PORT] [--postgres-port PORT] [--folder FOLDER] < "
+	      "TOKEN\n"
 	      "\n"
 	      "  --host H            the agent whose token it is: its client.listen\n"
 	      "  --address A         this node's IP address, for agents and replication\n"
@@ -136,7 +138,8 @@ static int ask(const struct wishes *wishes, const struct token *token, Mha__Clie
 	if (rc == 0 && ((*reply)->body_case != MHA__CLIENT__REPLY__BODY_ENROLL_REPLY ||
 			(*reply)->enroll_reply->n_members < 2)) {
 		client_reply_free(*reply);
-		return err_set(why, ERR_CORRUPT, "the agent answers another question than was asked");
+		return err_set(why, ERR_CORRUPT,
+			       "the agent answers another question than was asked");
 	}
 	return rc;
 }
@@ -144,7 +147,8 @@ static int ask(const struct wishes *wishes, const struct token *token, Mha__Clie
 static void print_member(FILE *to, const Mha__Client__MemberRow *row)
 {
 	fprintf(to,
-		"  - {name: %s, id: %u, kind: %s, address: \"%s\", peer_port: %u, postgres_port: %u, "
+		"  - {name: %s, id: %u, kind: %s, address: \"%s\", peer_port: %u, postgres_port: "
+		"%u, "
 		"priority: %u, public_key: \"%s\"}\n",
 		row->name, row->id, row->kind, row->address, row->peer_port, row->postgres_port,
 		row->priority, row->public_key);

@@ -77,7 +77,8 @@ static int change(const struct names *names, struct err *why)
 
 	if (rc < 0)
 		return rc;
-	printf("Reload this node's agent (systemctl reload mha4rdb); when it is connected again, on "
+	printf("Reload this node's agent (systemctl reload mha4rdb); when it is connected again, "
+	       "on "
 	       "every node:\n"
 	       "make\n"
 	       "  public_key: \"%s\"\n"

@@ -21,9 +21,10 @@ static int check_words(const char *name, const char *role, struct err *why)
 	enum role parsed;
 
 	if (!access_is_name(name))
-		return err_set(why, ERR_INVALID,
-			       "%s: a name is letters, digits, '.', '_' and '-', at most %d of them",
-			       name, ACCESS_NAME_SIZE - 1);
+		return err_set(
+			why, ERR_INVALID,
+			"%s: a name is letters, digits, '.', '_' and '-', at most %d of them", name,
+			ACCESS_NAME_SIZE - 1);
 	if (!role_parse(role, &parsed))
 		return err_set(why, ERR_INVALID, "%s: is none of read, operate, admin", role);
 	return 0;

@@ -81,7 +81,8 @@ static int fall_back(const struct fetch_from *from, int rc, struct fetched *fetc
 	struct err segment = {0};
 
 	/* Another host's segment is not here, and a refusal is an answer. */
-	if (from->endpoint != NULL || from->remote.host != NULL || rc == ERR_INVALID || rc == ERR_VERSION) {
+	if (from->endpoint != NULL || from->remote.host != NULL || rc == ERR_INVALID ||
+	    rc == ERR_VERSION) {
 		*why = fetched->agent_why;
 		return rc;
 	}

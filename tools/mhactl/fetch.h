@@ -7,7 +7,7 @@
 
 struct fetch_from {
 	const char *run_dir;
-	const char *endpoint; /* NULL: the local socket in run_dir */
+	const char *endpoint;        /* NULL: the local socket in run_dir */
 	struct client_remote remote; /* host NULL: endpoint or run_dir */
 	unsigned timeout_ms;
 	unsigned call_timeout_ms; /* for what the whole cluster has to agree on */

@@ -84,7 +84,9 @@ static const struct verb VERBS[] = {
 
 static void usage(FILE *to)
 {
-	fputs("usage: mhactl [--run-dir DIR | --endpoint ENDPOINT | --host HOST --key FILE] [--json] VERB ...\n\n", to);
+	fputs("usage: mhactl [--run-dir DIR | --endpoint ENDPOINT | --host HOST --key FILE] "
+	      "[--json] VERB ...\n\n",
+	      to);
 	for (size_t i = 0; i < COUNT_OF(VERBS); i++) {
 		fprintf(to, "  %-13s %s\n", VERBS[i].name, VERBS[i].help);
 		if (VERBS[i].usage[0] != '\0')
@@ -370,8 +372,16 @@ static bool take_option(int option, const char *value, struct command_line *line
 	}
 }
 
-enum { OPT_RUN_DIR = 1 << 20, OPT_ENDPOINT, OPT_JSON, OPT_TIMEOUT, OPT_HELP,
-       OPT_HOST, OPT_KEY, OPT_SERVER_KEY };
+enum {
+	OPT_RUN_DIR = 1 << 20,
+	OPT_ENDPOINT,
+	OPT_JSON,
+	OPT_TIMEOUT,
+	OPT_HELP,
+	OPT_HOST,
+	OPT_KEY,
+	OPT_SERVER_KEY
+};
 
 static const struct option OPTIONS[] = {
 	{"run-dir", required_argument, NULL, OPT_RUN_DIR},

@@ -4,8 +4,8 @@
  *
  *   gateway_rig GATEWAY RUN_DIR CONFIG [ACCESS]
  *
- * ACCESS: a directory with what the master would hand over: key, clients, users, certificate, tls_key
- * and ca, each of which may be missing.
+ * ACCESS: a directory with what the master would hand over: key, clients, users, certificate,
+ * tls_key and ca, each of which may be missing.
  *
  * Lines on stdin, one answer line each ("ok ..." or "error ..."):
  *   start               start the gateway; answers its pid
@@ -186,12 +186,9 @@ static void read_part(const struct rig *rig, struct bundle *bundle, enum bundle_
 static int access_memfd(const struct rig *rig)
 {
 	static const char *const names[BUNDLE_PART_COUNT] = {
-		[BUNDLE_CLIENT_KEY] = "key",
-		[BUNDLE_CLIENTS] = "clients",
-		[BUNDLE_USERS] = "users",
-		[BUNDLE_TLS_CERTIFICATE] = "certificate",
-		[BUNDLE_TLS_KEY] = "tls_key",
-		[BUNDLE_TLS_CLIENT_CA] = "ca",
+		[BUNDLE_CLIENT_KEY] = "key",  [BUNDLE_CLIENTS] = "clients",
+		[BUNDLE_USERS] = "users",     [BUNDLE_TLS_CERTIFICATE] = "certificate",
+		[BUNDLE_TLS_KEY] = "tls_key", [BUNDLE_TLS_CLIENT_CA] = "ca",
 	};
 	struct bundle bundle = {.text = {NULL}};
 	uint8_t *bytes;

@@ -63,6 +63,9 @@ static void arrange_descriptors(const struct spawn *spawn)
 	must(null, spawn, "open /dev/null");
 	for (int i = 0; i < FD_COUNT; i++) {
 		parked[i] = sources[i] < 0 ? -1 : fcntl(sources[i], F_DUPFD_CLOEXEC, FD_PARKED);
+		/* How the kernel says that the limit is below the number that is wanted. */
+		if (sources[i] >= 0 && parked[i] < 0 && errno == EINVAL)
+			errno = EMFILE;
 		must(sources[i] < 0 ? 0 : parked[i], spawn, "duplicate a descriptor");
 	}
 	must(dup2(null, STDIN_FILENO), spawn, "standard input");

@@ -5,7 +5,6 @@ next allocation fails; then something is done that needs one. The limits are lif
 what has ended was started anew by its master, what has not ended goes on.
 """
 
-import os
 import re
 import resource
 import signal
@@ -13,15 +12,12 @@ import time
 
 from mhalab.lab import say
 from mhalab.system import LabError, in_netns, signal_all, wait_until
+from mhalab.system import run as run_command
 
 from .kills import MAY_CHANGE, find, is_primary
 from .world import WORKERS
 
-LIMITS = {
-    "descriptors": resource.RLIMIT_NOFILE,
-    "memory": resource.RLIMIT_AS,
-    "processes": resource.RLIMIT_NPROC,
-}
+LIMITS = {"descriptors": "nofile", "memory": "as", "processes": "nproc"}
 HOLD_S = 4
 # What a person can act on: the system's own words, or the master's about a worker.
 WORDS = re.compile(r"Too many open files|[Nn]o file descriptors|out of memory|Cannot allocate memory|"
@@ -32,29 +28,44 @@ WORDS = re.compile(r"Too many open files|[Nn]o file descriptors|out of memory|Ca
 def used(process, kind):
     """What it uses now of that kind, so that there is nothing left."""
     if kind == "descriptors":
-        return max(int(name) for name in os.listdir(f"/proc/{process.pid}/fd")) + 1
+        return 3
     if kind == "memory":
         with open(f"/proc/{process.pid}/statm", encoding="ascii") as handle:
             return int(handle.read().split()[0]) * resource.getpagesize()
     return 1
 
 
+def owner(process):
+    """(user, group) of the process. An undumpable one's folder in /proc is root's."""
+    with open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace") as handle:
+        rows = {key: value for key, _, value in (line.partition(":") for line in handle)}
+    return rows["Uid"].split()[0], rows["Gid"].split()[0]
+
+
+def limits(process, *words):
+    """prlimit(1) as the process's own user: one that is not root's needs no further right."""
+    user, group = owner(process)
+    return run_command("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--",
+                       "prlimit", f"--pid={process.pid}", *words)
+
+
+def soft_limit(process, kind):
+    return limits(process, f"--{LIMITS[kind]}", "--raw", "--noheadings", "--output=SOFT").strip()
+
+
 def tighten(process, kind):
-    """Its limit is what it has; the limits that it had, None when it is gone."""
-    try:
-        before = resource.prlimit(process.pid, LIMITS[kind])
-        resource.prlimit(process.pid, LIMITS[kind], (used(process, kind), before[1]))
-        return before
-    except (OSError, ProcessLookupError, ValueError):
-        return None
+    """Its limit is what it has, or less; the limit that it had."""
+    before = soft_limit(process, kind)
+    limits(process, f"--{LIMITS[kind]}={used(process, kind)}:")
+    return before
 
 
 def loosen(process, kind, before):
     try:
-        if before is not None:
-            resource.prlimit(process.pid, LIMITS[kind], before)
-    except (OSError, ProcessLookupError):
-        pass
+        limits(process, f"--{LIMITS[kind]}={before}:")
+    except (LabError, OSError, KeyError):
+        if process.open() is not None:
+            raise
 
 
 def stimulate(world, node, name):
@@ -105,8 +116,8 @@ def one(world, node, name, kind):
         stimulate(world, node, name)
         wait_until(lambda: time.monotonic() - begun > HOLD_S, world.deadline, "some time", 0.1)
     finally:
-        for process, limits in before:
-            loosen(process, kind, limits)
+        for process, had in before:
+            loosen(process, kind, had)
     ended = [process.program for process in hit
              if process.program not in ("", "mhad") and _gone(world, node, process)]
     if not world.lab.agent_processes(node):

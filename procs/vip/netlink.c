@@ -124,6 +124,12 @@ static void take_words(struct exchange *exchange, const struct nlmsghdr *message
 	}
 }
 
+/* The kernel's errors are -1 to -4095; another number is no error that has a name. */
+static int error_of(int32_t said)
+{
+	return said < 0 && said >= -4095 ? said : -EPROTO;
+}
+
 static void take_message(struct exchange *exchange, const struct nlmsghdr *message)
 {
 	/* What a request that ran into its deadline was answered later. */
@@ -135,7 +141,7 @@ static void take_message(struct exchange *exchange, const struct nlmsghdr *messa
 		if (mnl_nlmsg_get_payload_len(message) >= sizeof(status))
 			memcpy(&status, mnl_nlmsg_get_payload(message), sizeof(status));
 		if (status < 0 && exchange->error == 0)
-			exchange->error = status;
+			exchange->error = error_of(status);
 		exchange->ended = true;
 		return;
 	}
@@ -150,7 +156,7 @@ static void take_message(struct exchange *exchange, const struct nlmsghdr *messa
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*report))
 		return;
 	if (report->error != 0 && exchange->error == 0) {
-		exchange->error = report->error;
+		exchange->error = error_of(report->error);
 		take_words(exchange, message);
 	}
 	exchange->ended = true;

@@ -15,6 +15,7 @@
 #include <linux/capability.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -296,6 +297,59 @@ static const struct attempt {
 	{"call the kernel as another architecture", try_other_architecture, ANY},
 };
 
+/* What the C library does now and then for an honest worker; nobody may end by it. */
+
+static int compare(const void *a, const void *b)
+{
+	return memcmp(a, b, 8);
+}
+
+/* As libraft sorts the segments of a log that has grown: the C library asks for the memory. */
+static int need_sort(void)
+{
+	enum { ROWS = 4096, ROW = 200 };
+	char *rows = calloc(ROWS, ROW);
+
+	if (rows == NULL)
+		return BROKEN;
+	for (size_t i = 0; i < ROWS; i++)
+		rows[i * ROW] = (char)(i * 37);
+	qsort(rows, ROWS, ROW, compare);
+	free(rows);
+	return 0;
+}
+
+static void *take_memory(void *arg)
+{
+	char *block = malloc(4096);
+
+	if (block != NULL)
+		memset(block, 1, 4096);
+	free(block);
+	return block == NULL ? NULL : arg;
+}
+
+/* Each thread has a heap of its own as long as the C library makes new ones. */
+static int need_threads(void)
+{
+	enum { THREADS = 48 };
+	pthread_t threads[THREADS];
+	void *fine;
+
+	for (unsigned i = 0; i < THREADS; i++)
+		if (pthread_create(&threads[i], NULL, take_memory, threads) != 0)
+			return BROKEN;
+	for (unsigned i = 0; i < THREADS; i++)
+		if (pthread_join(threads[i], &fine) != 0 || fine == NULL)
+			return BROKEN;
+	return 0;
+}
+
+static const struct attempt NEEDS[] = {
+	{"sort a long table", need_sort, ANY},
+	{"allocate in many threads", need_threads, ANY},
+};
+
 static void become(const struct role *role)
 {
 	const struct passwd *user = getpwnam(role->user != NULL ? role->user : conf.pg_os_user);
@@ -374,6 +428,16 @@ static unsigned attempt_all(const struct role *role)
 			printf("%-10s %-40s %s\n", role->name, ATTEMPTS[i].what,
 			       end == REFUSED ? "refused" : "POSSIBLE");
 		possible += end != KILLED && end != REFUSED;
+	}
+	for (size_t i = 0; i < COUNT_OF(NEEDS); i++) {
+		char name[64];
+		uint32_t call;
+		const int end = attempt(role, &NEEDS[i], &call);
+
+		printf("%-10s %-40s %s%s\n", role->name, NEEDS[i].what,
+		       end == 0 ? "possible, as it must be" : "FAILED",
+		       call != 0 ? seccomp_call_name((int)call, name) : "");
+		possible += end != 0;
 	}
 	printf("%-10s %u tried, %u possible\n", role->name, tried, possible);
 	return possible;

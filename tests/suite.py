@@ -191,6 +191,16 @@ def part_scenarios(suite):
 CHAOS = (("max_protection", "3", 5), ("max_availability", "2+1", 5))
 
 
+def part_abuse(suite):
+    """a small size of kills, an upgrade, clock jumps and floods on a running cluster"""
+    if not (built(suite, "release", "mhad") and built(suite, "release", "abuse-flood")):
+        return
+    folder = build_dir("release")
+    counted(suite, "abuse", "tests/abuse/abuse", "--only", "upgrade,kills,clock,floods", "--kills",
+            "24", "--append-kills", "6", "--seconds", "5", "--connections", "1000", "--seed", "1",
+            "--bin-dir", os.path.join(folder, "bin"), "--json", os.path.join(folder, "abuse.json"))
+
+
 def part_chaos(suite):
     """ten minutes of random faults on real clusters; only when it is asked for by name"""
     if not (built(suite, "release", "mhad") and built(suite, "release", "lab-probe")):
@@ -204,7 +214,8 @@ def part_chaos(suite):
 
 PARTS = {"build": part_build, "style": part_style, "unit": part_unit, "proc": part_proc,
          "fuzz": part_fuzz, "planted": part_planted, "sim": part_sim, "lab": part_lab,
-         "scenarios": part_scenarios, "chaos": part_chaos, "model": part_model}
+         "scenarios": part_scenarios, "chaos": part_chaos, "model": part_model,
+         "abuse": part_abuse}
 # It still finds nodes that do not come back by themselves (docs/chaos.md, "Open").
 BY_NAME = {"chaos"}
 

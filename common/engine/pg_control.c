@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "engine/pg_archive.h"
 #include "os/clock.h"
 
 /* How often a job tells its progress. */
@@ -659,8 +660,10 @@ static int control_open(struct engine_control **opened, uv_loop_t *loop, const s
 	}
 	CHECK(uv_timer_init(loop, control->tick) == 0);
 	control->tick->data = control;
-	if ((rc = missing_open(control, why)) < 0 || (rc = end_open(control, why)) < 0) {
+	if ((rc = archive_open(control, why)) < 0 || (rc = missing_open(control, why)) < 0 ||
+	    (rc = end_open(control, why)) < 0) {
 		missing_close(control);
+		archive_close(control);
 		uv_close((uv_handle_t *)control->tick, on_closed);
 		free(control);
 		return rc;
@@ -680,6 +683,7 @@ static void control_close(struct engine_control *control)
 	control->closing = true;
 	end_close(control);
 	missing_close(control);
+	archive_close(control);
 	control->next.kind = ORDER_NONE;
 	pg_ending_cancel(control->ending);
 	control->ending = NULL;

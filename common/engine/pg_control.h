@@ -101,6 +101,7 @@ struct engine_control {
 	char trouble[ENGINE_TEXT_SIZE]; /* why the last rewind or clone failed; "": it did not */
 	bool removing;                  /* a thread empties paths.trash */
 	struct wal_missing *missing;    /* pg_missing.c */
+	struct wal_archive *archive;    /* pg_archive.c */
 	/* how servers end that nobody ended; pg_end.c */
 	struct pg_disk *disk;
 	uint64_t watched_ns;     /* since when the postmaster is watched */
@@ -174,6 +175,8 @@ void rewind_failed(struct pg_job *job);
 /* pg_missing.c: a standby that needs WAL which its upstream has removed. */
 MUST_CHECK int missing_open(struct engine_control *control, struct err *why);
 void missing_close(struct engine_control *control);
+/* No archive has it: it is told. */
+void missing_set(struct engine_control *control, const char *segment);
 /* The standby has another upstream, or other data: what was read before does not count. */
 void missing_forget(struct engine_control *control);
 void missing_look(struct engine_control *control);

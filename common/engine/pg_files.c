@@ -57,6 +57,7 @@ static const struct {
 /* Names in postgresql.auto.conf (ALTER SYSTEM) that would override ours. */
 static const char *const AUTO_OWNED[] = {
 	"primary_conninfo",
+	"restore_command",
 	"synchronous_standby_names",
 	"port",
 	"unix_socket_directories",

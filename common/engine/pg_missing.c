@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "engine/pg_archive.h"
 #include "engine/pg_control.h"
 #include "engine/pg_rejoin.h"
 
@@ -63,6 +64,16 @@ bool missing_find(const char *log, char segment[64])
 		log += length;
 	}
 	return found;
+}
+
+void missing_set(struct engine_control *control, const char *segment)
+{
+	struct wal_missing *missing = control->missing;
+
+	snprintf(missing->segment, sizeof(missing->segment), "%.63s", segment);
+	log_event(LOG_WARNING, "database.wal_missing", "segment=%s: the upstream has removed it",
+		  missing->segment);
+	control_changed(control);
 }
 
 static void read_log(struct wal_missing *missing)
@@ -126,10 +137,8 @@ static void on_done(uv_work_t *work, int status)
 	if (missing->found[0] == '\0' || missing->read_generation != missing->generation ||
 	    missing->segment[0] != '\0')
 		return;
-	memcpy(missing->segment, missing->found, sizeof(missing->segment));
-	log_event(LOG_WARNING, "database.wal_missing", "segment=%s: the upstream has removed it",
-		  missing->segment);
-	control_changed(missing->control);
+	if (!archive_fetch(missing->control, missing->found))
+		missing_set(missing->control, missing->found);
 }
 
 static void on_appended(uv_fs_event_t *event, const char *name, int events, int status)
@@ -209,6 +218,7 @@ void missing_look(struct engine_control *control)
 	struct wal_missing *missing = control->missing;
 
 	watch_log(missing);
+	archive_look(control);
 	if (missing->segment[0] != '\0' &&
 	    (control->work.postmaster == 0 || pg_is_in_use(control->paths.data)))
 		missing_forget(control);

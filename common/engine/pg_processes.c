@@ -15,6 +15,9 @@
 #include "os/clock.h"
 
 #define PIDFILE_SIZE_MAX 4096
+/* CPU time that counts as progress: of a server that starts, which polls; of a program. */
+#define STARTUP_TICKS 500
+#define PROGRAM_TICKS 10
 
 static bool runs_postgres(const char *pid)
 {
@@ -166,23 +169,50 @@ static uint64_t title_number(const char *title)
 	return number;
 }
 
-uint64_t pg_program_progress(pid_t pid)
+/*
+ * Who waits for what will never come still costs a little, again and again: CPU time counts in
+ * units of so many ticks, and bytes read in megabytes.
+ */
+static uint64_t progress_of(pid_t pid, const char *stat_line, unsigned ticks)
 {
-	uint64_t sum = 0;
+	const char *name_end = strrchr(stat_line, ')');
+	uint64_t sum = cpu_ticks(stat_line) / ticks;
 	const char *read_bytes;
 	char text[512];
 
-	if (read_line(pid, "stat", text, sizeof(text))) {
-		const char *name_end = strrchr(text, ')');
-
-		sum += cpu_ticks(text) / 500;
-		/* Inside the kernel, at the disk: a long fsync, say. */
-		if (name_end != NULL && name_end[1] == ' ' && name_end[2] == 'D')
-			sum += clock_boot_ns();
-	}
+	/* Inside the kernel, at the disk: a long fsync, say. */
+	if (name_end != NULL && name_end[1] == ' ' && name_end[2] == 'D')
+		sum += clock_boot_ns();
 	if (read_line(pid, "io", text, sizeof(text)) &&
 	    (read_bytes = strstr(text, "\nread_bytes: ")) != NULL)
 		sum += strtoull(read_bytes + 13, NULL, 10) >> 24;
+	return sum;
+}
+
+static uint64_t startup_progress(pid_t pid, const char *title)
+{
+	char text[512];
+
+	return title_number(title) + (read_line(pid, "stat", text, sizeof(text))
+					      ? progress_of(pid, text, STARTUP_TICKS)
+					      : 0);
+}
+
+uint64_t pg_program_progress(pid_t leader)
+{
+	DIR *proc = opendir("/proc");
+	const struct dirent *entry;
+	uint64_t sum = 0;
+
+	while (proc != NULL && (entry = readdir(proc)) != NULL) {
+		const pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		char text[512];
+
+		if (pid > 0 && getsid(pid) == leader && read_line(pid, "stat", text, sizeof(text)))
+			sum += progress_of(pid, text, PROGRAM_TICKS);
+	}
+	if (proc != NULL)
+		closedir(proc);
 	return sum;
 }
 
@@ -199,7 +229,7 @@ uint64_t pg_processes_progress(const char *data_dir)
 
 		if (read_line(found->pids[i], "cmdline", title, sizeof(title)) &&
 		    strstr(title, " startup ") != NULL)
-			progress = title_number(title) + pg_program_progress(found->pids[i]);
+			progress = startup_progress(found->pids[i], title);
 	}
 	free(found);
 	return progress;

@@ -39,10 +39,10 @@ bool pg_was_shut_down(const char *data_dir);
 uint64_t pg_processes_progress(const char *data_dir);
 
 /*
- * A number that changes while the process works or is at the disk. Who waits for what will never
- * come still costs a little, again and again: only seconds of CPU time and megabytes count.
+ * A number that changes while a process of the session that `leader` leads works or is at the disk,
+ * not while they wait for somebody.
  */
-uint64_t pg_program_progress(pid_t pid);
+uint64_t pg_program_progress(pid_t leader);
 
 /* The server streams from its upstream, or it is a primary in production. */
 bool pg_is_in_use(const char *data_dir);

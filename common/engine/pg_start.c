@@ -201,7 +201,7 @@ void start_look(struct pg_job *job)
 	uint64_t progress;
 
 	/* Some say nothing for as long as they read: pg_verifybackup, the syncing of pg_rewind. */
-	if (job->child != NULL && job->patience_ms == 0 &&
+	if (job->child != NULL && job->patience_ms == 0 && now - job->moved_ns > patience_ns &&
 	    (progress = pg_program_progress(child_pid(job->child))) != job->progress) {
 		job->progress = progress;
 		job->moved_ns = now;

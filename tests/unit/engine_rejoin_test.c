@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "engine/pg_archive.h"
 #include "engine/pg_control.h"
 #include "engine/pg_rejoin.h"
 #include "engine/pg_source.h"
@@ -444,4 +445,52 @@ Test(engine_tail, a_tail_that_could_not_be_read_is_saved_and_its_report_says_so)
 	cr_expect(strstr(text, "no commit was found") == NULL, "%s", text);
 	free(text);
 	free(tail);
+}
+
+Test(engine_archive, the_command_is_given_name_and_place)
+{
+	char text[64];
+
+	cr_assert(archive_command("cp \"/a/%f\" %p %% %x 5%", "SEG", "/w/new", text, sizeof(text)));
+	cr_expect_str_eq(text, "cp \"/a/SEG\" /w/new % %x 5%");
+	cr_expect(
+		!archive_command("cp %p%p%p%p%p%p%p%p%p%p%p", "SEG", "/w/new", text, sizeof(text)));
+}
+
+Test(engine_archive, only_the_segment_that_was_asked_for_counts)
+{
+	static const struct {
+		const char *what, *segment;
+		uint64_t size, system;
+		uint16_t info;
+		uint32_t timeline;
+		int code;
+	} cases[] = {
+		{"the one", "000000020000000100000003", 1 << 24, 4711, 2, 2, 0},
+		{"it began on an earlier timeline", "000000020000000100000003", 1 << 24, 4711, 2, 1,
+		 0},
+		{"cut off", "000000020000000100000003", 1 << 20, 4711, 2, 2, ERR_CORRUPT},
+		{"no first page", "000000020000000100000003", 1 << 24, 4711, 0, 2, ERR_CORRUPT},
+		{"another database's", "000000020000000100000003", 1 << 24, 4712, 2, 2,
+		 ERR_CORRUPT},
+		{"another segment", "000000020000000100000004", 1 << 24, 4711, 2, 2, ERR_CORRUPT},
+		{"a later timeline's", "000000020000000100000003", 1 << 24, 4711, 2, 3,
+		 ERR_CORRUPT},
+		{"no segment", "00000002.history", 1 << 24, 4711, 2, 2, ERR_INVALID},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const uint64_t place = 0x103000000;
+		const uint32_t size = 1 << 24;
+		unsigned char head[ARCHIVE_HEAD_SIZE] = {0};
+		struct err why;
+
+		memcpy(head + 2, &cases[i].info, 2);
+		memcpy(head + 4, &cases[i].timeline, 4);
+		memcpy(head + 8, &place, 8);
+		memcpy(head + 24, &cases[i].system, 8);
+		memcpy(head + 32, &size, 4);
+		cr_expect_eq(archive_check(head, cases[i].size, cases[i].segment, 4711, &why),
+			     cases[i].code, "%s", cases[i].what);
+	}
 }

@@ -343,16 +343,50 @@ def full_disk(n1, n3):
     n3.order("stop", epoch=EPOCH)
 
 
-def wal_gone(n1, n2):
-    say("a standby whose upstream has removed the WAL that it needs says so by itself")
-    n2.order("stop", epoch=EPOCH)
+def remove_wal(n1, archive=None):
+    """Whoever is away now finds nothing to go on with at node 1."""
     admin(n1, "ALTER SYSTEM SET wal_keep_size = 0")
     admin(n1, "SELECT pg_reload_conf()")
     for _ in range(4):
-        n1.sql("SET synchronous_commit = local; INSERT INTO t SELECT max(id) + 1000000 FROM t")
+        Writer.write_alone(n1)
         admin(n1, "SELECT pg_switch_wal()")
+    for path in glob.glob(f"{n1.data}/pg_wal/0*") if archive else ():
+        if len(os.path.basename(path)) == 24:
+            shutil.copy(path, archive)
+            os.chmod(f"{archive}/{os.path.basename(path)}", 0o644)
     n1.order("checkpoint", epoch=EPOCH)
     n1.order("checkpoint", epoch=EPOCH)
+
+
+def keep_wal(n1):
+    admin(n1, "ALTER SYSTEM RESET wal_keep_size")
+    admin(n1, "SELECT pg_reload_conf()")
+
+
+def from_archive(n1, n2):
+    say("WAL that the upstream has removed comes from the archive")
+    archive = f"{n2.dir}/pg/archive"
+    os.mkdir(archive)
+    change_conf(n2, "  parameters:", f'  restore_command: "cp {archive}/%f %p"\n  parameters:')
+    n2.order("stop", epoch=EPOCH)
+    remove_wal(n1, archive)
+    since = n2.mark()
+    n2.order("start", epoch=EPOCH, promise=EPOCH, upstream=1, need=1)
+    n2.facts("streaming", lambda f: f["upstream"] == 1 and f["receiving"], since=since, timeout=60)
+    wait_replayed(n1, n2)
+    Writer.check(n2)
+    assert not [e for e in n2.events[since:] if e.get("facts", {}).get("fault") == "wal_missing"]
+    with open(f"{n2.dir}/log") as file:
+        say(f"  {file.read().count('archive.restored')} segments")
+    keep_wal(n1)
+    change_conf(n2, f'  restore_command: "cp {archive}/%f %p"\n', "")
+    shutil.rmtree(archive)
+
+
+def wal_gone(n1, n2):
+    say("a standby whose upstream has removed the WAL that it needs says so by itself")
+    n2.order("stop", epoch=EPOCH)
+    remove_wal(n1)
     since = n2.mark()
     n2.order("start", epoch=EPOCH, promise=EPOCH, upstream=1, need=1)
     begun = time.monotonic()
@@ -362,8 +396,7 @@ def wal_gone(n1, n2):
     result = n2.order("rewind", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
     say(f"  {result['text']}")
     # Before the clone, which has the primary's settings.
-    admin(n1, "ALTER SYSTEM RESET wal_keep_size")
-    admin(n1, "SELECT pg_reload_conf()")
+    keep_wal(n1)
     n2.order("clone", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
     since = n2.mark()
     follow(n1, n2)
@@ -476,6 +509,7 @@ def stories(args, n1, n2, n3):
     hindered(n1, n2)
     foreign(n1, n3)
     full_disk(n1, n3)
+    from_archive(n1, n2)
     wal_gone(n1, n2)
     say(f"{args.rounds} kills, seed {args.seed}")
     rng = random.Random(args.seed)

@@ -80,7 +80,7 @@ int archive_check(const unsigned char head[ARCHIVE_HEAD_SIZE], uint64_t size, co
 	memcpy(&place, head + PLACE_AT, sizeof(place));
 	memcpy(&system, head + SYSTEM_AT, sizeof(system));
 	memcpy(&segment_size, head + SIZE_AT, sizeof(segment_size));
-	if (sscanf(segment, "%8" SCNx32 "%8" SCNx32 "%8" SCNx32, &number, &high, &low) != 3)
+	if (!wal_segment_name(segment, &number, &high, &low))
 		return err_set(why, ERR_INVALID, "%s is no name of a segment", segment);
 	if ((info & LONG_HEADER) == 0 || segment_size == 0 || size != segment_size)
 		return err_set(why, ERR_CORRUPT, "it is no whole segment (%" PRIu64 " bytes)",

@@ -67,6 +67,9 @@ def free_ports(count):
     return ports
 
 
+PATIENCE = 120  # seconds until something will not come any more; not a measure of anything
+
+
 class Failure(Exception):
     pass
 
@@ -149,7 +152,7 @@ class Node:
         self.say(self.last)
         return self.next_id
 
-    def result(self, number, timeout=30):
+    def result(self, number, timeout=PATIENCE):
         since = 0
         while True:
             event = self.wait(
@@ -162,13 +165,13 @@ class Node:
             time.sleep(0.02)
             self.say(self.last)
 
-    def order(self, kind, expect=DONE, timeout=30, **fields):
+    def order(self, kind, expect=DONE, timeout=PATIENCE, **fields):
         result = self.result(self.begin(kind, **fields), timeout)
         if result["outcome"] != expect:
             raise Failure(f"node {self.number}: {kind}: {result}")
         return result
 
-    def facts(self, what, match, timeout=10, since=None):
+    def facts(self, what, match, timeout=PATIENCE, since=None):
         return self.wait(
             what,
             lambda e: "result" not in e and "facts" in e and match(e["facts"]),
@@ -176,10 +179,10 @@ class Node:
             self.mark() if since is None else since,
         )
 
-    def job(self, what, match, timeout=10, since=0):
+    def job(self, what, match, timeout=PATIENCE, since=0):
         return self.wait(what, lambda e: "job" in e and match(e), timeout, since)
 
-    def sql(self, text, user="app", expect=True, timeout=20):
+    def sql(self, text, user="app", expect=True, timeout=PATIENCE):
         done = subprocess.run(
             ["psql", "-X", "-A", "-t", "-q", "-h", f"{self.dir}/socket", "-p", str(self.port),
              "-U", user, "-d", "postgres", "-c", text],

@@ -67,6 +67,11 @@ def sets(node):
     return sorted(glob.glob(f"{node.data}.mha4rdb/diverged-*"))
 
 
+def said(node, event):
+    with open(f"{node.dir}/log") as file:
+        return file.read().count(event)
+
+
 def report(path):
     with open(f"{path}/report.txt") as file:
         return file.read()
@@ -137,7 +142,7 @@ def check_back(n1, node, xid):
 
 def wait_replayed(n1, node):
     target = n1.sql("SELECT pg_current_wal_flush_lsn()")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if node.sql(f"SELECT pg_last_wal_replay_lsn() >= '{target}'") == "t":
             return True
@@ -240,21 +245,20 @@ def plain_rewind(n1, n2):
 def refused(n1, n2):
     say("a rewind that cannot work is refused with its reason, and a clone comes instead")
     xid = diverge(n2)
+    tries = said(n2, "rejoin.again")
     admin(n1, "REVOKE EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint, boolean) "
            "FROM mha_replication")
-    begun = time.monotonic()
     result = n2.order("rewind", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=1)
     assert "may not execute pg_read_binary_file(text, bigint, bigint, boolean)" in result["text"]
-    assert time.monotonic() - begun < 5
+    assert said(n2, "rejoin.again") == tries, "repeating does not help"
     assert directory(n2) == "present"
     admin(n1, "GRANT EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint, boolean) "
            "TO mha_replication")
 
     say("a source that cannot be reached is tried again, a bounded number of times")
-    begun = time.monotonic()
-    result = n2.order("rewind", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=3, timeout=30)
+    result = n2.order("rewind", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=3, timeout=180)
     assert "connection" in result["text"], result
-    assert 2.5 < time.monotonic() - begun < 20, time.monotonic() - begun
+    assert said(n2, "rejoin.again") == tries + 2
     assert directory(n2) == "present"
 
     say("a clone saves it, too")
@@ -376,8 +380,7 @@ def from_archive(n1, n2):
     wait_replayed(n1, n2)
     Writer.check(n2)
     assert not [e for e in n2.events[since:] if e.get("facts", {}).get("fault") == "wal_missing"]
-    with open(f"{n2.dir}/log") as file:
-        say(f"  {file.read().count('archive.restored')} segments")
+    say(f"  {said(n2, 'archive.restored')} segments")
     keep_wal(n1)
     change_conf(n2, f'  restore_command: "cp {archive}/%f %p"\n', "")
     shutil.rmtree(archive)
@@ -390,7 +393,7 @@ def wal_gone(n1, n2):
     since = n2.mark()
     n2.order("start", epoch=EPOCH, promise=EPOCH, upstream=1, need=1)
     begun = time.monotonic()
-    event = n2.facts("WAL missing", lambda f: f["fault"] == "wal_missing", since=since, timeout=15)
+    event = n2.facts("WAL missing", lambda f: f["fault"] == "wal_missing", since=since, timeout=120)
     say(f"  told after {time.monotonic() - begun:.1f} s: {event['facts']['detail']}")
     n2.order("stop", epoch=EPOCH)
     result = n2.order("rewind", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
@@ -467,8 +470,7 @@ def hindered(n1, n2):
     result = n2.result(order, timeout=180)
     assert result["outcome"] == DONE, result
     follow(n1, n2)
-    with open(f"{n2.dir}/log") as file:
-        assert "rejoin.unread" in file.read(), "it was not killed in time"
+    assert said(n2, "rejoin.unread"), "it was not killed in time"
     check_back(n1, n2, xid)
 
 

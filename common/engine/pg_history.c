@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/files.h"
 
@@ -33,22 +34,49 @@ static void history_name(uint32_t number, char name[24])
 	snprintf(name, 24, "%08" PRIX32 ".history", number);
 }
 
+/* One stub with its content on disk; all others are further names of it. */
+static int stub_make(const char *wal_dir, const char *name, char path[FILES_PATH_SIZE],
+		     struct err *why)
+{
+	int rc = file_write(wal_dir, name, STUB_TEXT, 0600, why);
+
+	if (rc == 0 && snprintf(path, FILES_PATH_SIZE, "%s/%s", wal_dir, name) >= FILES_PATH_SIZE)
+		rc = err_set(why, ERR_TOO_BIG, "path of %s is too long", name);
+	return rc;
+}
+
+/*
+ * Written in the middle of an outage: two flushes for the first stub, and one for the names of all
+ * the others, however many they are.
+ */
 int pg_history_reserve(const char *wal_dir, uint32_t until, struct err *why)
 {
+	char stub[FILES_PATH_SIZE] = "", path[FILES_PATH_SIZE], name[24];
+	bool linked = false;
+	int rc = 0;
+
 	if (until > PG_RESERVE_MAX)
 		return err_set(why, ERR_INVALID, "timeline number %" PRIu32 " is out of range",
 			       until);
-	for (uint32_t number = 2; number <= until; number++) {
-		char name[24];
-		int rc;
-
+	for (uint32_t number = 2; number <= until && rc == 0; number++) {
 		history_name(number, name);
 		if (file_exists(wal_dir, name))
 			continue;
-		if ((rc = file_write(wal_dir, name, STUB_TEXT, 0600, why)) < 0)
-			return err_in(why, rc, "reserve timeline %" PRIu32, number);
+		if (stub[0] == '\0') {
+			rc = stub_make(wal_dir, name, stub, why);
+			continue;
+		}
+		if (snprintf(path, sizeof(path), "%s/%s", wal_dir, name) >= (int)sizeof(path))
+			rc = err_set(why, ERR_TOO_BIG, "path of %s is too long", name);
+		else if (link(stub, path) == 0)
+			linked = true;
+		else
+			/* No more names for that one, or no links at all on this file system. */
+			rc = stub_make(wal_dir, name, stub, why);
 	}
-	return 0;
+	if (rc == 0 && linked)
+		rc = directory_sync(wal_dir, why);
+	return rc < 0 ? err_in(why, rc, "reserve timelines up to %" PRIu32, until) : 0;
 }
 
 static bool is_stub(const char *wal_dir, const char *name)
@@ -62,55 +90,39 @@ static bool is_stub(const char *wal_dir, const char *name)
 	return stub;
 }
 
-typedef int (*history_visit)(const char *wal_dir, const char *name, uint32_t number, void *arg,
-			     struct err *why);
-
-static int each_history(const char *wal_dir, history_visit visit, void *arg, struct err *why)
+/* The highest number of any history file, stub or not; 0: there is none. */
+static int highest(const char *wal_dir, uint32_t *number, struct err *why)
 {
 	DIR *dir = opendir(wal_dir);
 	const struct dirent *entry;
-	int rc = 0;
 
+	*number = 0;
 	if (dir == NULL)
 		return err_set_errno(why, ERR_IO, errno, "open directory %s", wal_dir);
-	while (rc == 0 && (entry = readdir(dir)) != NULL) {
-		const uint32_t number = pg_history_number(entry->d_name);
+	while ((entry = readdir(dir)) != NULL) {
+		const uint32_t found = pg_history_number(entry->d_name);
 
-		if (number > 0)
-			rc = visit(wal_dir, entry->d_name, number, arg, why);
+		if (found > *number)
+			*number = found;
 	}
 	closedir(dir);
-	return rc;
-}
-
-static int find_newest(const char *wal_dir, const char *name, uint32_t number, void *arg,
-		       struct err *why)
-{
-	uint32_t *newest = arg;
-
-	UNUSED(why);
-	if (number > *newest && !is_stub(wal_dir, name))
-		*newest = number;
 	return 0;
 }
 
-static int remove_above(const char *wal_dir, const char *name, uint32_t number, void *arg,
-			struct err *why)
-{
-	const uint32_t *newest = arg;
-
-	if (number <= *newest || !is_stub(wal_dir, name))
-		return 0;
-	return file_remove(wal_dir, name, why);
-}
-
+/* From above, so that of a long history only the end is read. */
 int pg_history_release(const char *wal_dir, struct err *why)
 {
-	uint32_t newest = 0;
-	int rc;
+	uint32_t number;
+	char name[24];
+	int rc = highest(wal_dir, &number, why);
 
-	if ((rc = each_history(wal_dir, find_newest, &newest, why)) < 0 ||
-	    (rc = each_history(wal_dir, remove_above, &newest, why)) < 0)
-		return err_in(why, rc, "reserved timelines");
-	return 0;
+	for (; rc == 0 && number > 1; number--) {
+		history_name(number, name);
+		if (!file_exists(wal_dir, name))
+			continue;
+		if (!is_stub(wal_dir, name))
+			break;
+		rc = file_remove(wal_dir, name, why);
+	}
+	return rc < 0 ? err_in(why, rc, "reserved timelines") : 0;
 }

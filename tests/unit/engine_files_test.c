@@ -225,6 +225,30 @@ Test(engine_history_files, numbers_are_reserved_and_released)
 	cr_assert_eq(tree_remove(dir, NULL), 0);
 }
 
+Test(engine_history_files, many_are_reserved_with_one_file)
+{
+	char *dir = scratch();
+	char path[128];
+	struct stat first, last;
+	char *text;
+
+	cr_assert_eq(pg_history_reserve(dir, 300, NULL), 0);
+	snprintf(path, sizeof(path), "%s/00000002.history", dir);
+	cr_assert_eq(stat(path, &first), 0);
+	snprintf(path, sizeof(path), "%s/0000012C.history", dir);
+	cr_assert_eq(stat(path, &last), 0);
+	cr_expect_eq(first.st_ino, last.st_ino, "one flush of content, whatever their number");
+	/* A true history that takes the place of one stub leaves the others as they are. */
+	cr_assert_eq(file_write(dir, "00000064.history", "1\t0/10\tno\n", 0600, NULL), 0);
+	cr_assert_eq(file_read(dir, "00000063.history", 100, &text, NULL), 0);
+	cr_expect_eq(text[0], '#');
+	free(text);
+	cr_assert_eq(pg_history_release(dir, NULL), 0);
+	cr_expect(file_exists(dir, "00000063.history") && file_exists(dir, "00000064.history"));
+	cr_expect_not(file_exists(dir, "00000065.history") || file_exists(dir, "0000012C.history"));
+	cr_assert_eq(tree_remove(dir, NULL), 0);
+}
+
 Test(engine_history_files, a_true_history_is_never_overwritten)
 {
 	char *dir = scratch();

@@ -1,18 +1,10 @@
 """Figures of a run: twins, percentiles, tables."""
 
 import bisect
-import math
 from array import array
 
 from mhalab import report as lab_report
-
-
-def percentile(values, percent):
-    """The smallest value that so many of a hundred do not exceed; None without values."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+from mhalab.report import percentile
 
 
 class Twins:

@@ -1,5 +1,6 @@
 """Numbers for people: the probe's report, and tables with median and range."""
 
+import math
 import statistics
 
 
@@ -44,6 +45,21 @@ def spread(values, unit="ms"):
     if len(values) == 1:
         return f"{middle} {unit}"
     return f"{middle} {unit} [{min(values):.{digits}f}..{max(values):.{digits}f}]"
+
+
+def percentile(values, percent):
+    """The smallest value that so many of a hundred do not exceed; None without values."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+def distribution(values):
+    """Median, 90th and 99th percentile and the largest of many values in ms."""
+    values = [value for value in values if value is not None]
+    return ", ".join(f"{name} {milliseconds(percentile(values, p))}" for name, p in
+                     (("p50", 50), ("p90", 90), ("p99", 99), ("longest", 100)))
 
 
 def table(head, rows):

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "fuzz.h"
+#include "gateway/access.h"
 #include "gateway/http.h"
 
 #define TURNS_MAX 64
@@ -23,6 +24,7 @@ static struct server {
 	uv_loop_t loop;
 	struct worker worker;
 	struct gateway gateway;
+	struct access access; /* there are users, and nobody is one */
 	struct sockaddr_in address;
 } server;
 
@@ -54,6 +56,8 @@ static void prepare(void)
 	snprintf(server.worker.conf.http_listen, sizeof(server.worker.conf.http_listen),
 		 "127.0.0.1:0");
 	server.gateway.worker = &server.worker;
+	server.access.has_users = true;
+	server.gateway.access = &server.access;
 	events_init(&server.gateway.events);
 	CHECK(source_init(&server.gateway.source, "/nonexistent", &why) == 0);
 	CHECK(http_open(&server.gateway.http, &server.gateway, &why) == 0);

@@ -111,7 +111,7 @@ static bool run_until(const struct pg_paths *paths, unsigned calls)
 	return true;
 }
 
-Test(engine_swap, killed_before_any_system_call_leaves_one_whole_directory, .timeout = 60)
+Test(engine_swap, killed_before_any_system_call_leaves_one_whole_directory, .timeout = 600)
 {
 	for (int marked = 0; marked < 2; marked++) {
 		bool killed = true;

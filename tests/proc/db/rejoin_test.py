@@ -539,6 +539,7 @@ def main():
         except KeyError:
             skip(f"there is no user {user} (deploy/mha4rdb.sysusers makes it)")
     db_test.CONF += "rejoin: {{diverged_keep: 3}}\n"
+    db_test.CONF = db_test.CONF.replace("start_timeout: 4s", "start_timeout: 10s")
     db_test.CONF = db_test.CONF.replace('fsync: "on"', 'fsync: "on", wal_keep_size: 64MB')
     base = tempfile.mkdtemp(prefix="mha-rejoin-")
     os.chmod(base, 0o755)

@@ -17,6 +17,8 @@ struct zap {
 	void *socket;
 	struct zloop_socket *attached;
 	zap_judge judge;
+	const char *also; /* another domain, or NULL */
+	zap_judge also_judge;
 	zap_stranger stranger;
 	void *arg;
 };
@@ -70,14 +72,21 @@ static bool part_is(const struct zap_request *request, unsigned part, const char
 static bool request_judge(const struct zap *zap, const struct zap_request *request,
 			  char key[ZAP_KEY_SIZE])
 {
+	zap_judge judge = NULL;
+
 	memset(key, 0, ZAP_KEY_SIZE);
-	if (request->parts != ZAP_PARTS || !part_is(request, PART_VERSION, "1.0") ||
-	    !part_is(request, PART_DOMAIN, ZAP_DOMAIN) ||
+	if (request->parts != ZAP_PARTS)
+		return false;
+	if (part_is(request, PART_DOMAIN, ZAP_DOMAIN))
+		judge = zap->judge;
+	else if (zap->also != NULL && part_is(request, PART_DOMAIN, zap->also))
+		judge = zap->also_judge;
+	if (judge == NULL || !part_is(request, PART_VERSION, "1.0") ||
 	    !part_is(request, PART_MECHANISM, "CURVE") ||
 	    request->size[PART_KEY] != ZAP_KEY_BYTES ||
 	    zmq_z85_encode(key, request->part[PART_KEY], ZAP_KEY_BYTES) == NULL)
 		return false;
-	return zap->judge(zap->arg, key);
+	return judge(zap->arg, key);
 }
 
 /* The asker waits inside this process: a queue that is full cannot be, so a failure is ignored. */
@@ -154,6 +163,12 @@ int zap_open(struct zap **zap, void *context, uv_loop_t *loop, zap_judge judge,
 	}
 	*zap = made;
 	return 0;
+}
+
+void zap_also(struct zap *zap, const char *domain, zap_judge judge)
+{
+	zap->also = domain;
+	zap->also_judge = judge;
 }
 
 void zap_close(struct zap *zap)

@@ -25,6 +25,8 @@ typedef void (*zap_stranger)(void *arg, const char *text);
 /* One per libzmq context. */
 MUST_CHECK int zap_open(struct zap **zap, void *context, uv_loop_t *loop, zap_judge judge,
 			zap_stranger stranger, void *arg, struct err *why);
+/* Sockets with this domain (static text) instead of ZAP_DOMAIN have a judge of their own. */
+void zap_also(struct zap *zap, const char *domain, zap_judge judge);
 /* After all sockets that ask. NULL is fine. */
 void zap_close(struct zap *zap);
 

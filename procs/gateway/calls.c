@@ -36,7 +36,7 @@ int calls_init(struct http_calls *calls, struct gateway *gateway, struct err *wh
 }
 
 struct http_call *calls_add(struct http_calls *calls, const struct action *action,
-			    struct MHD_Connection *connection)
+			    struct MHD_Connection *connection, const struct auth_result *who)
 {
 	for (unsigned i = 0; i < HTTP_CALLS_MAX; i++) {
 		if (calls->list[i] != NULL)
@@ -45,6 +45,7 @@ struct http_call *calls_add(struct http_calls *calls, const struct action *actio
 		if (calls->list[i] != NULL) {
 			calls->list[i]->action = action;
 			calls->list[i]->connection = connection;
+			calls->list[i]->who = *who;
 		}
 		return calls->list[i];
 	}
@@ -87,44 +88,41 @@ static void refuse_auth(const struct auth_result *who, bool anybody, struct http
 	answer->challenge = "Basic realm=\"mha4rdb\"";
 }
 
-/* True: `who` has at least `needs`. */
-static bool authorize(struct http_calls *calls, struct http_call *call, struct auth_result *who)
-{
-	const struct access *access = calls->gateway->access;
-	const char *header = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND,
-							 MHD_HTTP_HEADER_AUTHORIZATION);
-	char name[ACCESS_NAME_SIZE];
-	const bool proven = tls_client_name(call->connection, name, sizeof(name));
-
-	auth_check(&calls->auth, &access->users, header, proven ? name : NULL, now_ms(), who);
-	if (access->has_users && who->end == AUTH_KNOWN)
-		return true;
-	if (who->end == AUTH_WRONG)
-		log_event(LOG_NOTICE, "gateway.http_refused",
-			  "a wrong password, token or certificate");
-	refuse_auth(who, access->has_users, &call->answer);
-	return false;
-}
-
-static bool has_role(const struct auth_result *who, enum role needs, struct http_call *call)
+static bool has_role(const struct auth_result *who, enum role needs, struct http_answer *answer)
 {
 	if (who->role >= needs)
 		return true;
-	action_answer(&call->answer, 403, "this needs the role %s, but %s has the role %s",
+	action_answer(answer, 403, "this needs the role %s, but %s has the role %s",
 		      role_name(needs), who->name, role_name(who->role));
+	return false;
+}
+
+bool calls_admit(struct http_calls *calls, const struct action *action,
+		 struct MHD_Connection *connection, struct auth_result *who,
+		 struct http_answer *answer)
+{
+	const struct access *access = calls->gateway->access;
+	const char *header = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+							 MHD_HTTP_HEADER_AUTHORIZATION);
+	char name[ACCESS_NAME_SIZE];
+	const bool proven = tls_client_name(connection, name, sizeof(name));
+
+	auth_check(&calls->auth, &access->users, header, proven ? name : NULL, now_ms(), who);
+	if (access->has_users && who->end == AUTH_KNOWN)
+		return has_role(who, action_needs(action), answer);
+	if (who->end == AUTH_WRONG)
+		log_event(LOG_NOTICE, "gateway.http_refused",
+			  "a wrong password, token or certificate");
+	refuse_auth(who, access->has_users, answer);
 	return false;
 }
 
 bool call_begin(struct http_calls *calls, struct http_call *call)
 {
 	struct gateway *gateway = calls->gateway;
-	struct auth_result who;
 	struct err why = {0};
 
 	call->answered = true;
-	/* Whoever may not learns nothing of what would have been wrong with it. */
-	if (!authorize(calls, call, &who) || !has_role(&who, action_needs(call->action), call))
-		return true;
 	if (call->too_big) {
 		action_answer(&call->answer, 413, "the body has more than %d bytes",
 			      ACTION_BODY_MAX);
@@ -132,9 +130,9 @@ bool call_begin(struct http_calls *calls, struct http_call *call)
 	}
 	if (action_read(call->action, call->body, call->size, gateway_look(gateway), wall_ms(),
 			&call->asked, &call->answer) != 0 ||
-	    !has_role(&who, call->asked.needs, call))
+	    !has_role(&call->who, call->asked.needs, &call->answer))
 		return true;
-	if (gateway_call(gateway, &call->asked.call, who.name, &why) < 0) {
+	if (gateway_call(gateway, &call->asked.call, call->who.name, &why) < 0) {
 		action_answer(&call->answer, 503, "%s", why.text);
 		return true;
 	}

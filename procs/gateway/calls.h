@@ -14,6 +14,7 @@
 struct http_call {
 	const struct action *action;
 	struct MHD_Connection *connection;
+	struct auth_result who;
 	char body[ACTION_BODY_MAX];
 	size_t size;
 	bool too_big;
@@ -33,9 +34,16 @@ struct http_calls {
 };
 
 MUST_CHECK int calls_init(struct http_calls *calls, struct gateway *gateway, struct err *why);
+/*
+ * The headers of a request are here. True: `who` may do that, as far as the headers tell; nobody
+ * else takes up room. False: `answer` says why not.
+ */
+bool calls_admit(struct http_calls *calls, const struct action *action,
+		 struct MHD_Connection *connection, struct auth_result *who,
+		 struct http_answer *answer);
 /* NULL: too many are under way, or out of memory. */
 struct http_call *calls_add(struct http_calls *calls, const struct action *action,
-			    struct MHD_Connection *connection);
+			    struct MHD_Connection *connection, const struct auth_result *who);
 void calls_remove(struct http_calls *calls, struct http_call *call);
 /* A piece of the body. */
 void call_take(struct http_call *call, const char *data, size_t size);

@@ -21,6 +21,7 @@
 #define BACKLOG              128
 #define LAST_REPLIES_MS      500 /* for what was answered when the door is renewed */
 #define LOG_GAP_MS           60000
+#define EVENTS_DOMAIN        "mha.events"
 
 static const struct {
 	int type;
@@ -56,12 +57,19 @@ static bool is_loopback(const char *endpoint)
 	       strncmp(endpoint, "tcp://[::1]", 11) == 0;
 }
 
-static bool is_authorized(void *arg, const char *key)
+/* Events are for whoever has a role; a token is good for a request only. */
+static bool may_listen(void *arg, const char *key)
 {
 	const struct doors *doors = arg;
 
-	return access_by_key(&(*doors->access)->clients, key) != NULL ||
-	       tokens_find(doors->tokens, key, clock_boot_ns()) != NULL;
+	return access_by_key(&(*doors->access)->clients, key) != NULL;
+}
+
+static bool may_ask(void *arg, const char *key)
+{
+	const struct doors *doors = arg;
+
+	return may_listen(arg, key) || tokens_find(doors->tokens, key, clock_boot_ns()) != NULL;
 }
 
 static void on_stranger(void *arg, const char *text)
@@ -104,7 +112,9 @@ static void set_keys(const struct doors *doors, const struct door *door, const c
 		     const char *endpoint)
 {
 	if ((*doors->access)->curve) {
-		zsock_set_zap_domain(door->socket, ZAP_DOMAIN);
+		zsock_set_zap_domain(door->socket, door == &doors->doors[DOOR_EVENTS]
+							   ? EVENTS_DOMAIN
+							   : ZAP_DOMAIN);
 		zsock_set_curve_server(door->socket, 1);
 		zsock_set_curve_secretkey(door->socket, (*doors->access)->key.secret);
 	} else if (!is_loopback(endpoint)) {
@@ -172,10 +182,11 @@ int doors_open(struct doors *doors, const struct worker *worker, const struct to
 		.worker = worker, .tokens = tokens, .access = access, .ready = ready, .arg = arg};
 	for (unsigned i = 0; i < DOOR_COUNT; i++)
 		doors->doors[i].listener = -1;
-	rc = zap_open(&doors->zap, zsys_init(), worker->loop, is_authorized, on_stranger, doors,
-		      why);
-	if (rc == 0)
-		rc = door_open(doors, DOOR_LOCAL, NULL, why);
+	rc = zap_open(&doors->zap, zsys_init(), worker->loop, may_ask, on_stranger, doors, why);
+	if (rc < 0)
+		return rc;
+	zap_also(doors->zap, EVENTS_DOMAIN, may_listen);
+	rc = door_open(doors, DOOR_LOCAL, NULL, why);
 	return rc < 0 ? rc : open_tcp(doors, why);
 }
 

@@ -215,11 +215,16 @@ static enum MHD_Result begin(struct http *http, struct MHD_Connection *connectio
 {
 	const struct action *action = action_find(method, url);
 	struct http_answer answer;
+	struct auth_result who;
 
 	*context = http;
 	if (action == NULL)
 		return MHD_YES;
-	*context = calls_add(&http->calls, action, connection);
+	if (!calls_admit(&http->calls, action, connection, &who, &answer)) {
+		count(http->gateway, answer.status);
+		return answer_send(connection, &answer);
+	}
+	*context = calls_add(&http->calls, action, connection, &who);
 	if (*context != NULL)
 		return MHD_YES;
 	*context = http;

@@ -223,6 +223,16 @@ def case_files(agent):
     wait_for("an answer", lambda: agent.ctl("status", key="ada").returncode == 0)
 
 
+def z85(data):
+    """ZeroMQ's text of 32 bytes."""
+    digits = ("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#")
+    out = ""
+    for at in range(0, len(data), 4):
+        number = int.from_bytes(data[at:at + 4], "big")
+        out += "".join(digits[number // 85 ** power % 85] for power in (4, 3, 2, 1, 0))
+    return out
+
+
 def enroll(agent, token, *args, folder=None, host=None):
     folder = folder or agent.dir / "new"
     folder.mkdir(exist_ok=True)
@@ -255,6 +265,14 @@ def case_enroll(agent):
         check(not (agent.dir / "new" / "node.key").exists(), "a key that nobody knows was left")
     done = enroll(agent, token, "--kind", "thing")
     check(done.returncode == 1 and "neither data nor witness" in done.stderr, done.stderr)
+    # It is good for a request, not for the events.
+    agent.write(agent.dir / "token.key", z85(bytes.fromhex(token.split(".")[2])) + "\n", 0o600)
+    thief = Client(agent, "token")
+    try:
+        wait_for("the holder of the token is refused", lambda: thief.say("ask").startswith("-6 "))
+        check(thief.say("state") == "down", "the holder of a token hears events")
+    finally:
+        thief.close()
     # A request that makes no sense does not use it up.
     done = enroll(agent, token)
     check(done.returncode == 0, done.stderr)

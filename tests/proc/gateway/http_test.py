@@ -209,6 +209,19 @@ class Users(Case):
         self.assertEqual(seen, {401, 429})
         self.assertEqual(self.ask("DELETE", "/switchover", basic("ada"))[0], 404)
 
+    def test_strangers_take_up_no_room(self):
+        self.begin()
+        self.agent.do("answer 2 8 0 0")
+        slow = []
+        for _ in range(40):
+            each = socket.create_connection(("127.0.0.1", self.agent.http), 5)
+            each.sendall(b"DELETE /switchover HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+            slow.append(each)
+        self.assertEqual(self.ask("DELETE", "/switchover", basic("ada"))[0], 404)
+        for each in slow:
+            self.assertIn(b" 401 ", each.recv(100))
+            each.close()
+
     def test_revoked_with_the_reload(self):
         self.begin()
         self.agent.do("answer 2 8 0 0")

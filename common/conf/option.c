@@ -8,6 +8,12 @@
 #include "base/log.h"
 #include "base/text.h"
 
+static const struct option_word LOG_FORMATS[] = {
+	{"text", LOG_FORMAT_TEXT},
+	{"json", LOG_FORMAT_JSON},
+	{NULL, 0},
+};
+
 static const struct option_word LOG_LEVELS[] = {
 	{"error", LOG_ERROR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
 	{"info", LOG_INFO},   {"debug", LOG_DEBUG},     {NULL, 0},

@@ -322,8 +322,10 @@ static void take_applied(struct agent *agent, struct effects *effects, const str
 	if (own)
 		agent->proposing = false;
 	result = cluster_apply(&agent->cluster, entry);
-	if (agent->cluster.epoch != epoch)
+	if (agent->cluster.epoch != epoch) {
 		agent->assigned_ns = agent->now_ns;
+		agent->promoted_ns = 0;
+	}
 	if (!own || !agent->call_proposed)
 		return;
 	/* Another entry came first: the call is judged again on the new state. */
@@ -356,6 +358,9 @@ static void take_event(struct agent *agent, struct effects *effects,
 		break;
 	case EV_LOCAL_FACTS:
 		take_local_facts(agent, &event->facts);
+		if (agent->promoted_ns == 0 && agent_is_primary(agent) &&
+		    agent->self.db == DB_PRIMARY)
+			agent->promoted_ns = agent->now_ns;
 		break;
 	case EV_PEER_FACTS:
 		take_peer_facts(agent, &event->facts);

@@ -256,6 +256,7 @@ struct agent {
 	uint64_t fault_ns;
 	uint64_t survey_epoch;
 	uint64_t survey_begin_ns;
+	uint64_t fenced_ns; /* what came before the survey: clients were fenced off for so long */
 	uint64_t survey_sent_ns;
 	uint64_t survey_enough_ns;
 	node_set answered; /* with or without a position */
@@ -263,7 +264,8 @@ struct agent {
 	struct survey_result verdict;
 	uint8_t hold; /* enum hold_reason: why the verdict is not acted upon */
 	uint64_t assigned_ns;
-	struct call call;            /* the one that is being carried out; kind 0: none */
+	uint64_t promoted_ns; /* since then the own database was seen as a primary; 0: not yet */
+	struct call call;     /* the one that is being carried out; kind 0: none */
 	struct call_result call_end; /* its result once it is on record */
 	bool call_proposed;
 	uint64_t call_ns;      /* when it came */

@@ -530,11 +530,15 @@ static void hand_over(struct agent *agent, struct effects *effects)
 	effect_add(effects, FX_TRANSFER)->node = handover_target(agent);
 }
 
+static uint32_t clamped_us(uint64_t ns)
+{
+	return ns / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(ns / 1000);
+}
+
 static void propose_opened(struct agent *agent, struct effects *effects)
 {
 	const struct wal_position *position = &agent->self.position;
 	struct wal_branch fork = lineage_fork(&agent->cluster, position);
-	uint64_t us = (agent->now_ns - agent->assigned_ns) / 1000;
 	struct entry entry = {
 		.kind = ENTRY_OPENED,
 		.base_version = agent->cluster.version,
@@ -545,7 +549,9 @@ static void propose_opened(struct agent *agent, struct effects *effects)
 	entry.opened.parent = fork.timeline;
 	entry.opened.fork = fork.end;
 	entry.opened.system_id = agent->self.system_id;
-	entry.opened.open_us = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
+	if (agent->promoted_ns > agent->assigned_ns)
+		entry.opened.promote_us = clamped_us(agent->promoted_ns - agent->assigned_ns);
+	entry.opened.open_us = clamped_us(agent->now_ns - agent->assigned_ns);
 	(void)agent_propose(agent, effects, entry);
 }
 

@@ -60,6 +60,7 @@ void survey_begin(struct agent *agent, struct effects *effects, uint8_t cause)
 		agent->fault_ns = lost->heard_ns;
 	agent->survey_epoch = epoch;
 	agent->survey_begin_ns = agent->now_ns;
+	agent->fenced_ns = agent->phase == PHASE_HALT ? agent->now_ns - agent->phase_ns : 0;
 	agent->survey_enough_ns = 0;
 	agent->answered = 0;
 	memset(&agent->verdict, 0, sizeof(agent->verdict));
@@ -274,6 +275,7 @@ static struct decision decision_about(const struct agent *agent)
 		.seen = agent->seen,
 		.detect_us = microseconds(agent->fault_ns, agent->survey_begin_ns),
 		.survey_us = microseconds(agent->survey_begin_ns, agent->now_ns),
+		.fence_us = microseconds(0, agent->fenced_ns),
 	};
 
 	if (operation != NULL && operation->state == OPERATION_RUNNING)

@@ -299,6 +299,7 @@ static enum apply_result apply_opened(struct cluster *cluster, const struct entr
 		struct decision *decision = &cluster->decisions[i - 1];
 
 		if (decision->epoch == cluster->epoch && decision->hold == HOLD_NONE) {
+			decision->promote_us = entry->opened.promote_us;
 			decision->open_us = entry->opened.open_us;
 			break;
 		}

@@ -90,6 +90,8 @@ struct decision {
 	struct sync_rule after;  /* record of the new epoch */
 	uint32_t detect_us;      /* phase times measured by the proposer: fault seen -> survey */
 	uint32_t survey_us;      /* survey sent -> enough answers */
+	uint32_t fence_us;       /* planned: clients fenced off -> survey; 0: part of detect_us */
+	uint32_t promote_us;     /* Assign committed -> promoted; part of open_us */
 	uint32_t open_us;        /* Assign committed -> Opened proposed; 0 until opened */
 	uint8_t answer_count;
 	struct survey_answer answers[NODES_MAX];
@@ -206,6 +208,7 @@ struct entry {
 			uint32_t parent;
 			wal_lsn fork;
 			uint64_t system_id;
+			uint32_t promote_us;
 			uint32_t open_us;
 		} opened;
 		struct {

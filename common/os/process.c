@@ -1,9 +1,14 @@
 #include "os/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 int process_open(pid_t pid, struct err *why)
 {
@@ -40,4 +45,34 @@ int process_reap(int pidfd, struct process_end *end, struct err *why)
 	end->by_signal = info.si_code != CLD_EXITED;
 	end->code = info.si_status;
 	return 0;
+}
+
+bool process_usage(pid_t pid, uint64_t *cpu_us, uint64_t *memory_bytes)
+{
+	const long ticks = sysconf(_SC_CLK_TCK), page = sysconf(_SC_PAGESIZE);
+	uint64_t user, system, resident;
+	char path[40], text[1024];
+	const char *fields;
+	ssize_t size;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	size = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (size <= 0 || ticks <= 0 || page <= 0)
+		return false;
+	text[size] = '\0';
+	/* The second field is a name and may hold anything; what follows it are numbers. */
+	fields = strrchr(text, ')');
+	if (fields == NULL || sscanf(fields,
+				     ") %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64
+				     " %" SCNu64 " %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64,
+				     &user, &system, &resident) != 3)
+		return false;
+	*cpu_us = (user + system) * 1000000 / (uint64_t)ticks;
+	*memory_bytes = resident * (uint64_t)page;
+	return true;
 }

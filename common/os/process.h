@@ -3,6 +3,7 @@
 #define MHA_OS_PROCESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -20,5 +21,11 @@ struct process_end {
 
 /* Reap an ended child. ERR_BUSY: it has not ended. */
 MUST_CHECK int process_reap(int pidfd, struct process_end *end, struct err *why);
+
+/*
+ * Processor time of the process and all its threads (microseconds) and its resident memory (bytes),
+ * from /proc. False, with nothing changed, when it cannot be read.
+ */
+MUST_CHECK bool process_usage(pid_t pid, uint64_t *cpu_us, uint64_t *memory_bytes);
 
 #endif

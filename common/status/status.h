@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "core/agent.h"
 #include "status/margins.h"
+#include "status/times.h"
 
 #define STATUS_MAGIC   UINT64_C(0x6d68613472646200)
 #define STATUS_VERSION 3
@@ -41,6 +42,8 @@ struct status_worker {
 	uint32_t restarts;
 	uint64_t started_ns; /* CLOCK_BOOTTIME */
 	bool ready;
+	uint64_t cpu_us; /* processor time that this life has used, and what it has in memory */
+	uint64_t memory_bytes;
 };
 
 enum watchdog_state {
@@ -87,6 +90,16 @@ enum drop_reason {
 	DROP_REASON_COUNT
 };
 
+/* Phases of a change of primary, as the decision record has them. */
+enum status_phase {
+	STATUS_PHASE_DETECT = 0,
+	STATUS_PHASE_SURVEY,
+	STATUS_PHASE_FENCE,
+	STATUS_PHASE_PROMOTE,
+	STATUS_PHASE_OPEN, /* the rest, until clients are let in */
+	STATUS_PHASE_COUNT
+};
+
 struct status_consensus {
 	uint64_t boot; /* a number of the host's boot: times of another boot mean nothing */
 	uint64_t started_ns;
@@ -110,8 +123,9 @@ struct status_consensus {
 	uint64_t holds;
 	uint64_t operations[OPERATION_STATE_COUNT]; /* by the state that they came to */
 	uint64_t elections;                         /* leaderships won by this node */
-	uint64_t commit_count;
-	uint64_t commit_us_total;
+	struct status_times commits;                /* of entries that this node proposed */
+	struct status_times writes;                 /* of its log, to the disk and synced */
+	struct status_times phases[STATUS_PHASE_COUNT];
 	uint64_t dropped[DROP_REASON_COUNT];
 	struct cluster cluster;
 	struct status_peer peers[NODES_MAX + 1]; /* own facts included */
@@ -155,6 +169,10 @@ struct status_vip {
 	struct status_margins margins; /* since this process started */
 	struct status_margins periods; /* the same; of the open fence's renewals */
 	uint64_t longest_period_us;    /* since this process started */
+	struct status_margins leases;  /* what was left of the lease when it was renewed */
+	uint64_t opened_ns;            /* open for clients since then; 0: it is not */
+	uint64_t open_us_total;        /* and so long before, since this process started */
+	char vip[64];                  /* as configured; empty: none is */
 };
 
 struct status_gateway {
@@ -163,6 +181,8 @@ struct status_gateway {
 	uint64_t client_requests;
 	uint64_t events_published;
 	uint64_t refused;
+	struct status_times http; /* from the request to its answer */
+	struct status_times requests;
 };
 
 /* One mapped section. Caller's storage. */

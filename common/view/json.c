@@ -147,7 +147,26 @@ static json_t *operations_to_json(Mha__Client__Operation *const *operations, siz
 	return list;
 }
 
-json_t *status_to_json(const Mha__Client__Status *status)
+static json_t *workers_to_json(const Mha__Client__Status *status)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list != NULL && i < status->n_workers; i++) {
+		const Mha__Client__Worker *worker = status->workers[i];
+
+		json_array_append_new(
+			list,
+			json_pack("{s:o, s:o, s:i, s:b, s:I, s:I, s:I}", "name",
+				  json_text(worker->name), "pid",
+				  worker->pid ? json_integer(worker->pid) : json_null(), "restarts",
+				  (int)worker->restarts, "ready", worker->ready, "up_ms",
+				  (json_int_t)worker->up_ms, "cpu_us", (json_int_t)worker->cpu_us,
+				  "memory_bytes", (json_int_t)worker->memory_bytes));
+	}
+	return list;
+}
+
+static json_t *cluster_to_json(const Mha__Client__Status *status)
 {
 	json_t *members = json_array();
 	char system_id[24];
@@ -180,6 +199,23 @@ json_t *status_to_json(const Mha__Client__Status *status)
 		"hold_text", json_text(status->hold_text), "advice", json_text(status->advice));
 }
 
+json_t *status_to_json(const Mha__Client__Status *status)
+{
+	json_t *whole = cluster_to_json(status);
+	json_t *node = json_pack(
+		"{s:o, s:o, s:o, s:i, s:i, s:o, s:o}", "at", json_time(status->wall_ms), "lease_ms",
+		json_known(status->lease_ms), "vip_holder", json_text(status->vip_holder), "voters",
+		(int)status->voters, "voters_heard", (int)status->voters_heard, "watchdog",
+		json_text(status->watchdog), "workers", workers_to_json(status));
+
+	if (whole == NULL || node == NULL || json_object_update(whole, node) < 0) {
+		json_decref(whole);
+		whole = NULL;
+	}
+	json_decref(node);
+	return whole;
+}
+
 static json_t *answers_to_json(const Mha__Client__Decision *decision)
 {
 	json_t *answers = json_array();
@@ -204,7 +240,7 @@ static json_t *decision_to_json(const Mha__Client__Decision *decision)
 {
 	return json_pack(
 		"{s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:o, s:i}, "
-		"s:{s:o, s:i}, s:o, s:o, s:o, s:o, s:i, s:b, s:o, s:o, s:o, s:I, s:o}",
+		"s:{s:o, s:i}, s:o, s:o, s:o, s:o, s:i, s:b, s:o, s:o, s:o, s:I, s:o, s:I, s:I}",
 		"epoch", (json_int_t)decision->epoch, "cause", json_text(decision->cause), "from",
 		json_text(decision->from), "to", json_text(decision->to), "at",
 		json_time(decision->at_ms), "usable", json_lsn(decision->usable), "detect_us",
@@ -224,7 +260,8 @@ static json_t *decision_to_json(const Mha__Client__Decision *decision)
 		"seen", json_lsn(decision->seen), "at_risk_bytes",
 		decision->at_risk_known ? json_integer((json_int_t)decision->at_risk) : json_null(),
 		"at_risk_ms", (json_int_t)decision->at_risk_ms, "sentences",
-		names_to_json(decision->sentences, decision->n_sentences));
+		names_to_json(decision->sentences, decision->n_sentences), "fence_us",
+		(json_int_t)decision->fence_us, "promote_us", (json_int_t)decision->promote_us);
 }
 
 json_t *history_to_json(const Mha__Client__History *history)

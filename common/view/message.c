@@ -50,6 +50,17 @@ void leader_to_message(const struct view *view, struct leader_message *out)
 		leader->age_ms = record->age_ms;
 }
 
+/* Its own dbctl knows when a job began; of others only what is watched counts. */
+static int64_t job_age_ms(const struct view *view, const struct view_member *member)
+{
+	const struct status_dbctl *dbctl = &view->from->dbctl;
+
+	if (!member->self || member->job == JOB_NONE || !view->from->has[STATUS_DBCTL] ||
+	    dbctl->job_started_ns == 0 || dbctl->job_started_ns > view->now_ns)
+		return -1;
+	return (int64_t)((view->now_ns - dbctl->job_started_ns) / 1000000);
+}
+
 static void member_to_message(const struct view *view, const struct view_member *from,
 			      Mha__Client__Member *to)
 {
@@ -76,6 +87,7 @@ static void member_to_message(const struct view *view, const struct view_member 
 									: "");
 	to->job_done = from->job_done;
 	to->job_total = from->job_total;
+	to->job_ms = job_age_ms(view, from);
 	to->priority = from->priority;
 	to->maintenance = from->maintenance;
 	to->fault = borrow(from->fault != FAULT_NONE ? db_fault_name(from->fault) : "");
@@ -158,6 +170,69 @@ static size_t names_of(const struct view *view, node_set set, char *names[NODES_
 	return count;
 }
 
+static size_t workers_to_message(const struct view *view, struct status_message *out)
+{
+	const struct status_master *master = &view->from->master;
+	size_t count = 0;
+
+	if (!view->from->has[STATUS_MASTER])
+		return 0;
+	for (; count < master->worker_count && count < STATUS_WORKERS; count++) {
+		const struct status_worker *from = &master->workers[count];
+		Mha__Client__Worker *to = &out->workers[count];
+
+		mha__client__worker__init(to);
+		to->name = borrow(from->name);
+		to->pid = from->pid;
+		to->restarts = from->restarts;
+		to->ready = from->ready;
+		to->up_ms = from->pid != 0 && from->started_ns < view->now_ns
+				    ? (int64_t)((view->now_ns - from->started_ns) / 1000000)
+				    : 0;
+		to->cpu_us = from->cpu_us;
+		to->memory_bytes = from->memory_bytes;
+		out->worker_list[count] = to;
+	}
+	return count;
+}
+
+/* Who serves carries it; of itself a node knows what its kernel has. */
+static const char *vip_holder(const struct view *view)
+{
+	const struct view_member *self = view_self(view);
+
+	if (view->fence_known && view->from->vip.vip_held)
+		return self != NULL ? self->name : view->node;
+	if (view->server == NULL || view->server == self || view->from->vip.vip[0] == '\0')
+		return "";
+	return view->server->name;
+}
+
+static void node_to_message(const struct view *view, struct status_message *out)
+{
+	static const char *const watchdogs[WATCHDOG_STATE_COUNT] = {
+		[WATCHDOG_STATE_OFF] = "off",
+		[WATCHDOG_STATE_UNAVAILABLE] = "unavailable",
+		[WATCHDOG_STATE_READY] = "ready",
+		[WATCHDOG_STATE_ARMED] = "armed",
+		[WATCHDOG_STATE_STARVING] = "starving",
+	};
+	const uint8_t watchdog = view->from->master.watchdog.state;
+	Mha__Client__Status *status = &out->status;
+
+	status->wall_ms = view->from->wall_ms;
+	status->workers = out->worker_list;
+	status->n_workers = workers_to_message(view, out);
+	status->lease_ms = view->lease_ms;
+	status->vip_holder = borrow(vip_holder(view));
+	status->voters = view->member_count;
+	for (unsigned i = 0; i < view->member_count; i++)
+		status->voters_heard += view->members[i].fresh;
+	status->watchdog = borrow(view->from->has[STATUS_MASTER] && watchdog < WATCHDOG_STATE_COUNT
+					  ? watchdogs[watchdog]
+					  : "unknown");
+}
+
 void status_to_message(const struct view *view, struct status_message *out)
 {
 	const struct status_consensus *consensus = &view->from->consensus;
@@ -202,6 +277,7 @@ void status_to_message(const struct view *view, struct status_message *out)
 	status->n_operations = operations_to_message(view, out->operations, out->operation_list);
 	status->members = out->member_list;
 	status->n_members = view->member_count;
+	node_to_message(view, out);
 	for (unsigned i = 0; i < view->member_count; i++) {
 		member_to_message(view, &view->members[i], &out->members[i]);
 		out->member_list[i] = &out->members[i];
@@ -257,6 +333,8 @@ static void decision_to_message(const struct view *view, const struct decision *
 	to->usable = from->usable;
 	to->detect_us = from->detect_us;
 	to->survey_us = from->survey_us;
+	to->fence_us = from->fence_us;
+	to->promote_us = from->promote_us;
 	to->open_us = from->open_us;
 	to->timeline = row ? row->timeline : 0;
 	to->parent = row ? row->parent : 0;

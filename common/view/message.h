@@ -24,6 +24,8 @@ struct status_message {
 	Mha__Client__Settings settings;
 	Mha__Client__Operation operations[OPERATIONS_MAX];
 	Mha__Client__Operation *operation_list[OPERATIONS_MAX];
+	Mha__Client__Worker workers[STATUS_WORKERS];
+	Mha__Client__Worker *worker_list[STATUS_WORKERS];
 };
 
 struct decision_message {

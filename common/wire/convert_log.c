@@ -87,6 +87,7 @@ static void opened_to_message(const struct entry *entry, struct entry_message *o
 	out->opened.parent = entry->opened.parent;
 	out->opened.fork = entry->opened.fork;
 	out->opened.system_id = entry->opened.system_id;
+	out->opened.promote_us = entry->opened.promote_us;
 	out->opened.open_us = entry->opened.open_us;
 	out->entry.body_case = MHA__LOG__ENTRY__BODY_OPENED;
 	out->entry.opened = &out->opened;
@@ -260,6 +261,7 @@ static void opened_from_message(const Mha__Log__Opened *message, struct entry *e
 	entry->opened.parent = message->parent;
 	entry->opened.fork = message->fork;
 	entry->opened.system_id = message->system_id;
+	entry->opened.promote_us = message->promote_us;
 	entry->opened.open_us = message->open_us;
 }
 

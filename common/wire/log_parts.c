@@ -68,6 +68,8 @@ void decision_to_message(const struct decision *decision, struct decision_messag
 	to->after = &out->after;
 	to->detect_us = decision->detect_us;
 	to->survey_us = decision->survey_us;
+	to->fence_us = decision->fence_us;
+	to->promote_us = decision->promote_us;
 	to->open_us = decision->open_us;
 	to->n_answers = decision->answer_count;
 	to->answers = out->answer_list;
@@ -123,6 +125,8 @@ int decision_from_message(const Mha__Log__Decision *message, struct decision *de
 	decision->at_ms = message->at_ms;
 	decision->detect_us = message->detect_us;
 	decision->survey_us = message->survey_us;
+	decision->fence_us = message->fence_us;
+	decision->promote_us = message->promote_us;
 	decision->open_us = message->open_us;
 	return 0;
 }

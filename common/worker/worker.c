@@ -288,6 +288,7 @@ static int prepare(struct skeleton *skeleton, enum worker_id id, struct err *why
 	if ((rc = conf_read_fd(&worker->conf, WORKER_FD_CONF, "configuration", why)) < 0)
 		return rc;
 	log_open(worker->conf.node_name, worker->name, (enum log_level)worker->conf.log_level);
+	log_set_format((enum log_format)worker->conf.log_format);
 	if ((rc = status_open_fd(&worker->status, WORKERS[id].section, WORKER_FD_STATUS, why)) < 0)
 		return rc;
 	if (REALTIME[id] == REALTIME_MODEST && memory_lock(&unlocked) < 0)

@@ -128,16 +128,17 @@ static void op_effect(void *arg, const struct effect *effect)
 	}
 }
 
-static void op_applied(void *arg, uint64_t index, const struct entry *entry)
+uint64_t consensus_operation(const struct consensus *self)
 {
-	struct consensus *self = arg;
-	const struct agent *agent = raftnode_agent(self->node);
+	const struct operation *operation =
+		self->node != NULL ? cluster_operation(&raftnode_agent(self->node)->cluster) : NULL;
 
-	self->section_changed = true;
-	if (agent->raft.leader && agent->proposed_ns != 0 && agent->now_ns >= agent->proposed_ns) {
-		self->commit_count++;
-		self->commit_us_total += (agent->now_ns - agent->proposed_ns) / 1000;
-	}
+	return operation != NULL && operation->state == OPERATION_RUNNING ? operation->id : 0;
+}
+
+static void tell_applied(struct consensus *self, uint64_t index, const struct entry *entry,
+			 const struct agent *agent)
+{
 	/* An entry that came too late has changed nothing. */
 	if (agent->cluster.version != entry->base_version + 1)
 		return;
@@ -145,6 +146,21 @@ static void op_applied(void *arg, uint64_t index, const struct entry *entry)
 		  "entry=%s index=%" PRIu64 " epoch=%" PRIu64 " version=%" PRIu64,
 		  entry_kind_name(entry->kind), index, entry->epoch, agent->cluster.version);
 	events_applied(&self->events, index, entry, &agent->cluster, consensus_wall_ms());
+}
+
+static void op_applied(void *arg, uint64_t index, const struct entry *entry)
+{
+	struct consensus *self = arg;
+	const struct agent *agent = raftnode_agent(self->node);
+
+	self->section_changed = true;
+	if (agent->raft.leader && agent->proposed_ns != 0 && agent->now_ns >= agent->proposed_ns)
+		status_time_add(&self->commits, (agent->now_ns - agent->proposed_ns) / 1000);
+	/* An entry that ends an operation is told with its id. */
+	if (consensus_operation(self) != 0)
+		log_set_operation(consensus_operation(self));
+	tell_applied(self, index, entry, agent);
+	log_set_operation(consensus_operation(self));
 }
 
 static void op_failed(void *arg, const char *reason)

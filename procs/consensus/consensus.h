@@ -74,8 +74,7 @@ struct consensus {
 
 	struct status_consensus section; /* as last published */
 	uint64_t elections;
-	uint64_t commit_count;
-	uint64_t commit_us_total;
+	struct status_times commits;
 
 	uv_timer_t timer; /* ticks; in failed state: repeats the fence order */
 	uint64_t timer_every_ms;
@@ -103,6 +102,8 @@ uint64_t consensus_now_ns(void);
 uint64_t consensus_wall_ms(void);
 /* Running, and not yet failed or stopping without a handover. */
 bool consensus_takes_part(const struct consensus *self);
+/* The operation that is under way; 0: none. */
+uint64_t consensus_operation(const struct consensus *self);
 
 /* failure.c: Raft's log is lost to this node. Safe to call from anywhere, more than once. */
 void failure_enter(struct consensus *self, const char *reason);

@@ -64,6 +64,7 @@ struct append {
 	struct raft_io_append *outer;
 	raft_io_append_cb done;
 	struct disk *disk;
+	uint64_t began_ns;
 };
 
 static void on_append(struct raft_io_append *request, int status)
@@ -72,6 +73,8 @@ static void on_append(struct raft_io_append *request, int status)
 
 	free(request->data);
 	report(append.disk, "write the log", status);
+	if (status == 0)
+		status_time_add(&append.disk->writes, (uv_hrtime() - append.began_ns) / 1000);
 	append.done(append.outer, status);
 }
 
@@ -83,8 +86,11 @@ static int wrap_append(struct raft_io *io, struct raft_io_append *request,
 
 	if (append == NULL)
 		return RAFT_NOMEM;
-	*append = (struct append){
-		.inner = {.data = append}, .outer = request, .done = done, .disk = disk_of(io)};
+	*append = (struct append){.inner = {.data = append},
+				  .outer = request,
+				  .done = done,
+				  .disk = disk_of(io),
+				  .began_ns = uv_hrtime()};
 	rc = disk_of(io)->inner.append(io, &append->inner, entries, count, on_append);
 	if (rc != 0) {
 		free(append);
@@ -245,7 +251,7 @@ int disk_open(struct disk *disk, uv_loop_t *loop, const char *path, uint64_t clu
 {
 	int rc;
 
-	memset(disk, 0, sizeof(*disk));
+	*disk = (struct disk){.writes = disk->writes};
 	disk->on_failure = on_failure;
 	disk->arg = arg;
 	if (snprintf(disk->path, sizeof(disk->path), "%s", path) >= (int)sizeof(disk->path))

@@ -12,12 +12,14 @@
 
 #include "base/err.h"
 #include "core/types.h"
+#include "status/times.h"
 
 struct disk {
 	/* Given to raftnode. First member: libraft passes it back and the wrap finds itself. */
 	struct raft_io io;
 	struct raft_io inner; /* raft_uv's own functions */
 	struct raft_uv_transport transport;
+	struct status_times writes; /* of entries, until they are on the disk */
 	bool open;
 	bool failed;
 	/*

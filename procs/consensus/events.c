@@ -163,11 +163,12 @@ static json_t *decision_fields(const struct cluster *cluster, const struct decis
 
 static json_t *opened_fields(const struct cluster *cluster, const struct entry *entry)
 {
-	return json_pack("{s:I, s:o, s:I, s:I, s:o, s:I}", "epoch", (json_int_t)entry->epoch,
+	return json_pack("{s:I, s:o, s:I, s:I, s:o, s:I, s:I}", "epoch", (json_int_t)entry->epoch,
 			 "primary", node_name(cluster, cluster->primary), "timeline",
 			 (json_int_t)entry->opened.timeline, "parent",
 			 (json_int_t)entry->opened.parent, "fork", lsn(entry->opened.fork),
-			 "open_us", (json_int_t)entry->opened.open_us);
+			 "promote_us", (json_int_t)entry->opened.promote_us, "open_us",
+			 (json_int_t)entry->opened.open_us);
 }
 
 static json_t *members_fields(const struct entry *entry)
@@ -309,8 +310,33 @@ static void tell_diverged(struct events *events, const struct cluster *cluster,
 		wall_ms);
 }
 
-static void count(struct events *events, const struct entry *entry)
+/* Each decision counts once: when its primary is open, with all its times. */
+static void count_phases(struct events *events, const struct cluster *cluster)
 {
+	struct status_times *phases = events->counts.phases;
+
+	for (unsigned i = cluster->decision_count; i > 0 && i <= DECISIONS_MAX; i--) {
+		const struct decision *decision = &cluster->decisions[i - 1];
+
+		if (decision->epoch != cluster->epoch || decision->hold != HOLD_NONE)
+			continue;
+		status_time_add(&phases[STATUS_PHASE_DETECT], decision->detect_us);
+		status_time_add(&phases[STATUS_PHASE_SURVEY], decision->survey_us);
+		if (decision->fence_us != 0)
+			status_time_add(&phases[STATUS_PHASE_FENCE], decision->fence_us);
+		if (decision->promote_us != 0)
+			status_time_add(&phases[STATUS_PHASE_PROMOTE], decision->promote_us);
+		if (decision->open_us >= decision->promote_us)
+			status_time_add(&phases[STATUS_PHASE_OPEN],
+					decision->open_us - decision->promote_us);
+		return;
+	}
+}
+
+static void count(struct events *events, const struct entry *entry, const struct cluster *cluster)
+{
+	if (entry->kind == ENTRY_OPENED)
+		count_phases(events, cluster);
 	if (entry->kind == ENTRY_HELD)
 		events->counts.holds++;
 	if (entry->kind == ENTRY_ASSIGN && entry->assign.decision.cause < CAUSE_COUNT)
@@ -366,7 +392,7 @@ void events_applied(struct events *events, uint64_t index, const struct entry *e
 	if (events->state.known && events->state.version + 1 != cluster->version)
 		events->state.known = false;
 	if (!told) {
-		count(events, entry);
+		count(events, entry, cluster);
 		if (name != NULL)
 			event_add(events, index, 0, name, entry_fields(cluster, entry), wall_ms);
 	}

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "core/agent.h"
+#include "status/status.h"
 #include "wire/bus.h"
 
 #define EVENTS_KEPT 48
@@ -34,6 +35,7 @@ struct events_counts {
 	uint64_t failovers[CAUSE_COUNT];
 	uint64_t holds;
 	uint64_t operations[OPERATION_STATE_COUNT];
+	struct status_times phases[STATUS_PHASE_COUNT];
 };
 
 struct events {

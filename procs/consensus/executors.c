@@ -229,6 +229,7 @@ void executors_order(struct consensus *self, const struct order *order)
 	int rc;
 
 	order_to_message(order, &message);
+	message.order.operation = consensus_operation(self);
 	rc = bus_send(self->worker->bus, ORDER_ROUTES[executor], &message.order.base, &why);
 	/* The agent gives it again. */
 	if (rc < 0)
@@ -247,6 +248,7 @@ void executors_grant(struct consensus *self, uint64_t epoch, uint64_t until_ns)
 
 	grant.epoch = epoch;
 	grant.until_ns = until_ns;
+	grant.operation = consensus_operation(self);
 	if (bus_send(self->worker->bus, ROUTE_GRANT, &grant.base, &why) < 0)
 		log_trouble(self, EXECUTOR_VIP, "grant.not_sent", why.text);
 }

@@ -60,14 +60,15 @@ void report_recover(struct consensus *self)
 		 */
 		memset(section->peers, 0, sizeof(section->peers));
 		self->elections = section->elections;
-		self->commit_count = section->commit_count;
-		self->commit_us_total = section->commit_us_total;
+		self->commits = section->commits;
+		self->disk.writes = section->writes;
 	} else {
 		memset(section, 0, sizeof(*section));
 	}
 	events_init(&self->events, self->worker->bus, applied);
 	if (applied != 0) {
 		self->events.counts.holds = section->holds;
+		memcpy(self->events.counts.phases, section->phases, sizeof(section->phases));
 		memcpy(self->events.counts.failovers, section->failovers,
 		       sizeof(section->failovers));
 		memcpy(self->events.counts.operations, section->operations,
@@ -119,6 +120,7 @@ static void fill_raft(struct consensus *self, const struct raft_view *view)
 static void fill_counts(struct status_consensus *section, const struct events *events)
 {
 	section->holds = events->counts.holds;
+	memcpy(section->phases, events->counts.phases, sizeof(section->phases));
 	memcpy(section->failovers, events->counts.failovers, sizeof(section->failovers));
 	memcpy(section->operations, events->counts.operations, sizeof(section->operations));
 }
@@ -177,8 +179,8 @@ void report_publish(struct consensus *self)
 	}
 	section->updated_ns = now;
 	section->elections = self->elections;
-	section->commit_count = self->commit_count;
-	section->commit_us_total = self->commit_us_total;
+	section->commits = self->commits;
+	section->writes = self->disk.writes;
 	for (int i = 0; i < DROP_REASON_COUNT; i++)
 		section->dropped[i] =
 			self->peers == NULL ? 0 : peer_dropped(self->peers, (enum peer_drop)i);

@@ -108,6 +108,7 @@ static void on_finished(void *arg, const struct engine_result *result)
 			 result->text);
 	}
 	publish(dbctl);
+	log_set_operation(0);
 }
 
 static const struct engine_control_events EVENTS = {.working = on_working, .finished = on_finished};
@@ -122,6 +123,7 @@ static void take_order(struct dbctl *dbctl, const Mha__Bus__Order *message)
 		log_event(LOG_ERROR, "dbctl.order", "%s", why.text);
 		return;
 	}
+	log_set_operation(message->operation);
 	refused.order_id = order.id;
 	if (order.epoch < dbctl->status.epoch_seen) {
 		snprintf(refused.text, sizeof(refused.text),

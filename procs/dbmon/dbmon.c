@@ -86,6 +86,7 @@ static void send_result(struct dbmon *dbmon, const struct engine_result *result)
 static void on_finished(void *arg, const struct engine_result *result)
 {
 	send_result(arg, result);
+	log_set_operation(0);
 }
 
 static const struct engine_monitor_events EVENTS = {.viewed = on_view, .finished = on_finished};
@@ -100,6 +101,7 @@ static void take_order(struct dbmon *dbmon, const Mha__Bus__Order *message)
 		log_event(LOG_ERROR, "dbmon.order", "%s", why.text);
 		return;
 	}
+	log_set_operation(message->operation);
 	refused.order_id = order.id;
 	if (order.epoch < dbmon->epoch_seen) {
 		snprintf(refused.text, sizeof(refused.text),

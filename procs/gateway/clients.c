@@ -331,6 +331,7 @@ static void letter_answer(struct clients *clients, enum door_id door, void *sock
 {
 	bool delimiter = letter->count >= 2 && zmq_msg_size(&letter->parts[1]) == 0;
 	struct request request = {.step = REQUEST_REFUSE};
+	const uint64_t began_ns = clock_boot_ns();
 	struct err why = {0};
 
 	if (letter->too_many || letter->count < 2 || (letter->count == 3) != delimiter) {
@@ -349,6 +350,9 @@ static void letter_answer(struct clients *clients, enum door_id door, void *sock
 		send_reply(socket, zmq_msg_data(&letter->parts[0]), zmq_msg_size(&letter->parts[0]),
 			   delimiter, request.reply, request.size);
 	free(request.reply);
+	if (request.step == REQUEST_ANSWER)
+		status_time_add(&clients->gateway->counters.requests,
+				(clock_boot_ns() - began_ns) / 1000);
 }
 
 static bool on_requests(void *arg, zsock_t *socket)

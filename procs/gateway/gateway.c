@@ -50,6 +50,15 @@ const struct view *gateway_look(struct gateway *gateway)
 	return &gateway->view;
 }
 
+static void watch_lag(struct gateway *gateway)
+{
+	const struct view *view = &gateway->view;
+	const struct view_member *primary = view_member(view, view->primary);
+
+	if (primary != NULL && primary->fresh && primary->db == DB_PRIMARY)
+		lag_add(&gateway->lag, primary->flushed, view->epoch, view->now_ns);
+}
+
 static void housekeeping(uv_timer_t *timer)
 {
 	struct gateway *gateway = timer->data;
@@ -59,6 +68,7 @@ static void housekeeping(uv_timer_t *timer)
 		http_drop_idle(gateway->http);
 	http_look(gateway->http);
 	gateway->counters.updated_ns = gateway_look(gateway)->now_ns;
+	watch_lag(gateway);
 	status_publish(&gateway->worker->status, &gateway->counters);
 }
 
@@ -131,6 +141,16 @@ static void gateway_event(struct gateway *gateway, const Mha__Bus__Event *event)
 	}
 }
 
+static void call_ended(struct gateway *gateway, const struct call_result *result)
+{
+	log_set_operation(result->operation);
+	log_event(LOG_NOTICE, "gateway.call_end", "id=%llu code=%s", (unsigned long long)result->id,
+		  call_code_name(result->code));
+	log_set_operation(0);
+	if (!http_call_end(gateway->http, result))
+		clients_call_end(gateway->clients, result);
+}
+
 static void gateway_call_end(struct gateway *gateway, const Mha__Bus__CallResult *message)
 {
 	struct call_result result;
@@ -138,8 +158,8 @@ static void gateway_call_end(struct gateway *gateway, const Mha__Bus__CallResult
 
 	if (call_result_from_message(message, &result, &why) < 0)
 		log_event(LOG_WARNING, "gateway.call_refused", "%s", why.text);
-	else if (!http_call_end(gateway->http, &result))
-		clients_call_end(gateway->clients, &result);
+	else
+		call_ended(gateway, &result);
 }
 
 static void gateway_message(struct worker *worker, enum route_id route,

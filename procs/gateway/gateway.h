@@ -3,6 +3,7 @@
 #define MHA_GATEWAY_GATEWAY_H
 
 #include "gateway/events.h"
+#include "gateway/lag.h"
 #include "gateway/tokens.h"
 #include "view/view.h"
 #include "worker/worker.h"
@@ -17,6 +18,7 @@ struct gateway {
 	struct view_setup setup;
 	struct events events;
 	struct status_gateway counters;
+	struct lag_track lag;
 	uv_timer_t housekeeping;
 	struct http *http; /* NULL: http.listen is empty */
 	struct clients *clients;

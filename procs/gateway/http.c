@@ -175,6 +175,7 @@ static enum MHD_Result question(struct http *http, struct MHD_Connection *connec
 	struct gateway *gateway = http->gateway;
 	struct http_request request = {.method = method, .path = url};
 	struct http_answer answer;
+	const uint64_t began_ns = uv_hrtime();
 
 	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, add_query, &request);
 	http_answer(
@@ -182,10 +183,12 @@ static enum MHD_Result question(struct http *http, struct MHD_Connection *connec
 		&(struct http_world){.view = gateway_look(gateway),
 				     .events = &gateway->events,
 				     .counters = &gateway->counters,
+				     .lag = &gateway->lag,
 				     .http_listen = gateway->worker->conf.http_listen,
 				     .election_ns = gateway->worker->conf.election_ms * 1000000},
 		&answer);
 	count(gateway, answer.status);
+	status_time_add(&gateway->counters.http, (uv_hrtime() - began_ns) / 1000);
 	return answer_send(connection, &answer);
 }
 

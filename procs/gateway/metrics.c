@@ -15,7 +15,9 @@
 struct page {
 	FILE *to;
 	const struct view *view;
-	const char *family; /* of the samples that follow */
+	const struct lag_track *lag; /* NULL: nobody watches */
+	const char *family;          /* of the samples that follow */
+	char part[96];               /* storage for that of a part of a histogram */
 };
 
 static void family(struct page *page, const char *name, const char *type, const char *help)
@@ -27,7 +29,7 @@ static void family(struct page *page, const char *name, const char *type, const 
 /* `labels` come after scope and name: "" or ",key=\"value\"". Their values are safe names. */
 static void sample(struct page *page, const char *labels, double value)
 {
-	fprintf(page->to, "%s{scope=\"%s\",name=\"%s\"%s} %.9g\n", page->family,
+	fprintf(page->to, "%s{scope=\"%s\",name=\"%s\"%s} %.13g\n", page->family,
 		page->view->cluster, page->view->node, labels, value);
 }
 
@@ -47,6 +49,47 @@ static void one(struct page *page, const char *name, const char *type, const cha
 static void label(char *to, size_t size, const char *key, const char *value)
 {
 	snprintf(to, size, ",%s=\"%s\"", key, value);
+}
+
+/* A histogram's samples have names of their own below that of the family. */
+static void histogram_part(struct page *page, const char *name, const char *part)
+{
+	snprintf(page->part, sizeof(page->part), "%s_%s", name, part);
+	page->family = page->part;
+}
+
+static void bucket(struct page *page, const char *labels, double bound, uint64_t value)
+{
+	char text[128];
+
+	(void)snprintf(text, sizeof(text), "%s,le=\"%.9g\"", labels, bound);
+	count(page, text, value);
+}
+
+/* The family was begun; `labels` tell this histogram of it from the others. */
+static void times_samples(struct page *page, const char *name, const char *labels,
+			  const struct status_times *times)
+{
+	const uint64_t all = status_time_count(times, STATUS_TIME_BOUNDS);
+	char text[128];
+
+	histogram_part(page, name, "bucket");
+	for (unsigned i = 0; i < STATUS_TIME_BOUNDS; i++)
+		bucket(page, labels, (double)status_time_bound_us(i) / 1e6,
+		       status_time_count(times, i));
+	(void)snprintf(text, sizeof(text), "%s,le=\"+Inf\"", labels);
+	count(page, text, all);
+	histogram_part(page, name, "sum");
+	sample(page, labels, (double)times->sum_us / 1e6);
+	histogram_part(page, name, "count");
+	count(page, labels, all);
+}
+
+static void times_family(struct page *page, const char *name, const char *help,
+			 const struct status_times *times)
+{
+	family(page, name, "histogram", help);
+	times_samples(page, name, "", times);
 }
 
 static void patroni_wal(struct page *page, const struct view_member *self)
@@ -156,6 +199,17 @@ static void worker_families(struct page *page)
 		label(text, sizeof(text), "worker", master->workers[i].name);
 		count(page, text, master->workers[i].restarts);
 	}
+	family(page, "mha4rdb_worker_cpu_seconds_total", "counter",
+	       "Processor time of the worker's present life.");
+	for (unsigned i = 0; i < master->worker_count && i < STATUS_WORKERS; i++) {
+		label(text, sizeof(text), "worker", master->workers[i].name);
+		sample(page, text, (double)master->workers[i].cpu_us / 1e6);
+	}
+	family(page, "mha4rdb_worker_memory_bytes", "gauge", "Resident memory of the worker.");
+	for (unsigned i = 0; i < master->worker_count && i < STATUS_WORKERS; i++) {
+		label(text, sizeof(text), "worker", master->workers[i].name);
+		count(page, text, master->workers[i].memory_bytes);
+	}
 }
 
 static void raft_families(struct page *page)
@@ -163,22 +217,23 @@ static void raft_families(struct page *page)
 	const struct view *view = page->view;
 	const struct status_consensus *consensus = &view->from->consensus;
 
-	one(page, "mha4rdb_term", "counter", "Raft term.", view->term);
+	one(page, "mha4rdb_term", "gauge", "Raft term.", view->term);
 	one(page, "mha4rdb_raft_leader", "gauge", "1 if this node leads the consensus.",
 	    view->self != NODE_NONE && view->raft_leader == view->self);
 	one(page, "mha4rdb_raft_failed", "gauge",
 	    "1 if this node takes no part in the consensus (its log failed).", consensus->failed);
-	one(page, "mha4rdb_raft_last_index", "counter", "Last index of the local Raft log.",
+	one(page, "mha4rdb_raft_last_index", "gauge", "Last index of the local Raft log.",
 	    consensus->last_index);
-	one(page, "mha4rdb_raft_applied_index", "counter", "Last Raft index that was applied.",
+	one(page, "mha4rdb_raft_applied_index", "gauge", "Last Raft index that was applied.",
 	    consensus->applied_index);
 	one(page, "mha4rdb_elections_total", "counter", "Leaderships won by this node.",
 	    consensus->elections);
-	one(page, "mha4rdb_raft_commits_total", "counter",
-	    "Entries that this node proposed and saw committed.", consensus->commit_count);
-	family(page, "mha4rdb_raft_commit_seconds_total", "counter",
-	       "Time from proposing to commitment, summed over these.");
-	sample(page, "", (double)consensus->commit_us_total / 1e6);
+	times_family(page, "mha4rdb_raft_commit_seconds",
+		     "From proposing an entry on this node to its commitment.",
+		     &consensus->commits);
+	times_family(page, "mha4rdb_raft_write_seconds",
+		     "Writing entries to the local Raft log, until they are synced to the disk.",
+		     &consensus->writes);
 }
 
 static void drop_families(struct page *page)
@@ -204,7 +259,7 @@ static void decision_families(struct page *page)
 	const struct status_consensus *consensus = &view->from->consensus;
 	char text[64];
 
-	one(page, "mha4rdb_epoch", "counter", "Epoch: one per primary, strictly rising.",
+	one(page, "mha4rdb_epoch", "gauge", "Epoch: one per primary, strictly rising.",
 	    view->epoch);
 	family(page, "mha4rdb_phase", "gauge", "What the leader does: 1 for the current phase.");
 	for (unsigned phase = 0; phase < PHASE_COUNT; phase++) {
@@ -273,6 +328,36 @@ static void settings_families(struct page *page)
 	}
 }
 
+static void phase_families(struct page *page, const struct decision *last)
+{
+	static const char *const names[STATUS_PHASE_COUNT] = {
+		[STATUS_PHASE_DETECT] = "detect", [STATUS_PHASE_SURVEY] = "survey",
+		[STATUS_PHASE_FENCE] = "fence",   [STATUS_PHASE_PROMOTE] = "promote",
+		[STATUS_PHASE_OPEN] = "open",
+	};
+	const struct status_times *phases = page->view->from->consensus.phases;
+	char text[64];
+
+	family(page, "mha4rdb_failover_phase_seconds", "histogram",
+	       "Changes of primary that this agent saw opened, by phase.");
+	for (unsigned phase = 0; phase < STATUS_PHASE_COUNT; phase++) {
+		label(text, sizeof(text), "phase", names[phase]);
+		times_samples(page, "mha4rdb_failover_phase_seconds", text, &phases[phase]);
+	}
+	if (last == NULL)
+		return;
+	family(page, "mha4rdb_last_failover_seconds", "gauge",
+	       "Duration of each phase of the last failover.");
+	sample(page, ",phase=\"detect\"", (double)last->detect_us / 1e6);
+	sample(page, ",phase=\"survey\"", (double)last->survey_us / 1e6);
+	if (last->fence_us != 0)
+		sample(page, ",phase=\"fence\"", (double)last->fence_us / 1e6);
+	if (last->promote_us != 0)
+		sample(page, ",phase=\"promote\"", (double)last->promote_us / 1e6);
+	if (last->open_us != 0 && last->open_us >= last->promote_us)
+		sample(page, ",phase=\"open\"", (double)(last->open_us - last->promote_us) / 1e6);
+}
+
 static void failover_families(struct page *page)
 {
 	const struct cluster *cluster = &page->view->from->consensus.cluster;
@@ -291,6 +376,7 @@ static void failover_families(struct page *page)
 		label(text, sizeof(text), "cause", assign_cause_name(cause));
 		count(page, text, causes[cause]);
 	}
+	phase_families(page, last);
 	if (last == NULL)
 		return;
 	one(page, "mha4rdb_last_failover_epoch", "gauge", "Epoch of the last decision.",
@@ -298,17 +384,32 @@ static void failover_families(struct page *page)
 	family(page, "mha4rdb_last_failover_timestamp_seconds", "gauge",
 	       "Wall clock of the last decision.");
 	sample(page, "", (double)last->at_ms / 1e3);
-	family(page, "mha4rdb_last_failover_seconds", "gauge",
-	       "Duration of each phase of the last failover.");
-	sample(page, ",phase=\"detect\"", (double)last->detect_us / 1e6);
-	sample(page, ",phase=\"survey\"", (double)last->survey_us / 1e6);
-	if (last->open_us != 0)
-		sample(page, ",phase=\"open\"", (double)last->open_us / 1e6);
 }
 
-enum member_value { LAG, REPLAY_LAG, AGE, STREAMING, IN_RECORD, TIMELINE, FAULT, MAINTENANCE, UP };
+enum member_value {
+	LAG,
+	REPLAY_LAG,
+	LAG_TIME,
+	REPLAY_LAG_TIME,
+	AGE,
+	STREAMING,
+	IN_RECORD,
+	TIMELINE,
+	FAULT,
+	MAINTENANCE,
+	UP
+};
 
-static bool member_value(const struct view_member *member, enum member_value which, double *value)
+static bool lag_time(const struct page *page, wal_lsn at, double *value)
+{
+	int64_t ms = page->lag != NULL ? lag_ms(page->lag, at, page->view->now_ns) : -1;
+
+	*value = (double)ms / 1e3;
+	return ms >= 0;
+}
+
+static bool member_value(const struct page *page, const struct view_member *member,
+			 enum member_value which, double *value)
 {
 	bool data = member->kind == NODE_DATA;
 
@@ -319,6 +420,10 @@ static bool member_value(const struct view_member *member, enum member_value whi
 	case REPLAY_LAG:
 		*value = (double)member->replay_lag_bytes;
 		return member->replay_lag_bytes >= 0;
+	case LAG_TIME:
+		return member->lag_bytes >= 0 && lag_time(page, member->flushed, value);
+	case REPLAY_LAG_TIME:
+		return member->replay_lag_bytes >= 0 && lag_time(page, member->replayed, value);
 	case AGE:
 		*value = (double)member->age_ms / 1e3;
 		return member->age_ms >= 0;
@@ -352,6 +457,12 @@ static void member_families(struct page *page)
 			 "Flushed WAL of the member behind the primary's."},
 		[REPLAY_LAG] = {"mha4rdb_member_replay_lag_bytes", "gauge",
 				"Replayed WAL of the member behind the primary's."},
+		[LAG_TIME] =
+			{"mha4rdb_member_lag_seconds", "gauge",
+			 "How long ago the primary had flushed no more than the member has now."},
+		[REPLAY_LAG_TIME] = {"mha4rdb_member_replay_lag_seconds", "gauge",
+				     "How long ago the primary had flushed no more than the member "
+				     "has replayed now."},
 		[AGE] = {"mha4rdb_member_facts_age_seconds", "gauge",
 			 "Time since the member was heard."},
 		[STREAMING] = {"mha4rdb_member_streaming", "gauge",
@@ -373,7 +484,7 @@ static void member_families(struct page *page)
 		for (unsigned i = 0; i < page->view->member_count; i++) {
 			const struct view_member *member = &page->view->members[i];
 
-			if (!member_value(member, (enum member_value)which, &value))
+			if (!member_value(page, member, (enum member_value)which, &value))
 				continue;
 			label(text, sizeof(text), "member", member->name);
 			sample(page, text, value);
@@ -381,29 +492,34 @@ static void member_families(struct page *page)
 	}
 }
 
-/* A histogram's samples have names of their own below that of the family. */
-static void histogram(struct page *page, const char *name, const struct status_margins *margins,
-		      int64_t (*bound_us)(unsigned index))
+static void margin_family(struct page *page, const char *name, const char *help,
+			  const struct status_margins *margins,
+			  int64_t (*bound_us)(unsigned index))
 {
-	char text[64], names[3][64];
-	static const char *const parts[] = {"bucket", "sum", "count"};
+	const uint64_t all = status_margin_count(margins, STATUS_MARGIN_BOUNDS);
 
-	for (unsigned i = 0; i < 3; i++)
-		(void)snprintf(names[i], sizeof(names[i]), "%s_%s", name, parts[i]);
-	page->family = names[0];
-	for (unsigned i = 0; i < STATUS_MARGIN_BOUNDS; i++) {
-		char bound[32];
-
-		(void)snprintf(bound, sizeof(bound), "%.9g", (double)bound_us(i) / 1e6);
-		label(text, sizeof(text), "le", bound);
-		count(page, text, status_margin_count(margins, i));
-	}
-	count(page, ",le=\"+Inf\"", status_margin_count(margins, STATUS_MARGIN_BOUNDS));
-	page->family = names[1];
+	family(page, name, "histogram", help);
+	histogram_part(page, name, "bucket");
+	for (unsigned i = 0; i < STATUS_MARGIN_BOUNDS; i++)
+		bucket(page, "", (double)bound_us(i) / 1e6,
+		       status_margin_count(margins, i));
+	count(page, ",le=\"+Inf\"", all);
+	histogram_part(page, name, "sum");
 	sample(page, "", (double)margins->sum_us / 1e6);
-	page->family = names[2];
-	count(page, "", status_margin_count(margins, STATUS_MARGIN_BOUNDS));
-	page->family = name;
+	histogram_part(page, name, "count");
+	count(page, "", all);
+}
+
+/* What is open now counts up to now, or to the end of its lease if that came first. */
+static double writable_seconds(const struct view *view)
+{
+	const struct status_vip *vip = &view->from->vip;
+	const uint64_t end_ns = vip->until_ns < view->now_ns ? vip->until_ns : view->now_ns;
+	double us = (double)vip->open_us_total;
+
+	if (vip->opened_ns != 0 && end_ns > vip->opened_ns)
+		us += (double)(end_ns - vip->opened_ns) / 1e3;
+	return us / 1e6;
 }
 
 static void vip_families(struct page *page)
@@ -429,16 +545,21 @@ static void vip_families(struct page *page)
 	    vip->expiries);
 	family(page, "mha4rdb_vip_renew_seconds", "gauge", "Duration of the last renewal.");
 	sample(page, "", (double)vip->last_renew_us / 1e6);
-	family(page, "mha4rdb_fence_margin_seconds", "histogram",
-	       "From the fall of the fence to the end of the lease, for leases that ended.");
-	histogram(page, "mha4rdb_fence_margin_seconds", &vip->margins, status_margin_bound_us);
-	family(page, "mha4rdb_vip_renewal_period_seconds", "histogram",
-	       "From one renewal of the open fence to the next.");
-	histogram(page, "mha4rdb_vip_renewal_period_seconds", &vip->periods,
-		  status_period_bound_us);
+	margin_family(page, "mha4rdb_fence_margin_seconds",
+		      "From the fall of the fence to the end of the lease, for leases that ended.",
+		      &vip->margins, status_margin_bound_us);
+	margin_family(page, "mha4rdb_vip_renewal_period_seconds",
+		      "From one renewal of the open fence to the next.", &vip->periods,
+		      status_period_bound_us);
 	family(page, "mha4rdb_vip_renewal_period_longest_seconds", "gauge",
 	       "The longest of these since mha-vip started.");
 	sample(page, "", (double)vip->longest_period_us / 1e6);
+	margin_family(page, "mha4rdb_lease_margin_seconds",
+		      "What was left of the lease when it was renewed.", &vip->leases,
+		      status_margin_bound_us);
+	family(page, "mha4rdb_writable_seconds_total", "counter",
+	       "How long this node has let clients write, since its vip worker started.");
+	sample(page, "", writable_seconds(view));
 }
 
 static void database_families(struct page *page)
@@ -478,13 +599,18 @@ static void gateway_families(struct page *page, const struct status_gateway *cou
 	    "HTTP and ZeroMQ requests, and events, that were refused.", counters->refused);
 	one(page, "mha4rdb_events_total", "counter", "Events published.",
 	    counters->events_published);
+	times_family(page, "mha4rdb_http_request_seconds", "Time to answer an HTTP request.",
+		     &counters->http);
+	times_family(page, "mha4rdb_client_request_seconds",
+		     "Time to answer a ZeroMQ request that waits for nobody.", &counters->requests);
 }
 
 char *metrics_print(const struct http_world *world)
 {
 	char *text = NULL;
 	size_t size = 0;
-	struct page page = {.to = open_memstream(&text, &size), .view = world->view};
+	struct page page = {
+		.to = open_memstream(&text, &size), .view = world->view, .lag = world->lag};
 	bool failed;
 
 	if (page.to == NULL)

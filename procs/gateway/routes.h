@@ -3,6 +3,7 @@
 #define MHA_GATEWAY_ROUTES_H
 
 #include "gateway/events.h"
+#include "gateway/lag.h"
 #include "view/view.h"
 
 #define HTTP_QUERY_MAX 16
@@ -22,8 +23,9 @@ struct http_world {
 	const struct view *view;
 	const struct events *events;
 	const struct status_gateway *counters;
-	const char *http_listen; /* as configured */
-	uint64_t election_ns;    /* T */
+	const struct lag_track *lag; /* NULL: lag is told in bytes only */
+	const char *http_listen;     /* as configured */
+	uint64_t election_ns;        /* T */
 };
 
 struct http_answer {

@@ -286,6 +286,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	log_open(master.conf.node_name, "master", (enum log_level)master.conf.log_level);
+	log_set_format((enum log_format)master.conf.log_format);
 	if (run(&master, &why) < 0) {
 		log_event(LOG_ERROR, "master.failed", "%s", why.text);
 		return EXIT_FAILURE;

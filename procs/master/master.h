@@ -21,6 +21,8 @@ struct life {
 	int control;
 	uint64_t started_ns;
 	uint64_t heard_ns; /* the last heartbeat */
+	uint64_t cpu_us;   /* what it used, as the kernel said last */
+	uint64_t memory_bytes;
 	bool ready;
 	bool refused;          /* the sandbox ends it, ... */
 	uint32_t refused_call; /* ... because of this system call, as it says itself */

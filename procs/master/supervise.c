@@ -57,6 +57,8 @@ void master_publish(struct master *master)
 			row->pid = child->life->pid;
 			row->started_ns = child->life->started_ns;
 			row->ready = child->life->ready;
+			row->cpu_us = child->life->cpu_us;
+			row->memory_bytes = child->life->memory_bytes;
 		}
 		section->worker_count++;
 	}
@@ -410,11 +412,16 @@ static void on_pulse(uv_timer_t *timer)
 
 		if (life == NULL)
 			continue;
+		/* What cannot be read stays as it was: its end is told elsewhere. */
+		if (!process_usage(life->pid, &life->cpu_us, &life->memory_bytes))
+			log_event(LOG_DEBUG, "worker.usage", "worker=%s pid=%d is not known",
+				  WORKER_ROWS[life->child->id].name, life->pid);
 		if (slept)
 			life->heard_ns = now;
 		else
 			check_heartbeat(life, now);
 	}
+	master_publish(master);
 	if (!master->ready_told && !master->stopping &&
 	    now - master->section.started_ns > READY_TOLD_LIMIT_MS * MS)
 		tell_ready(master, true);

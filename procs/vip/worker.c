@@ -83,11 +83,27 @@ static const char *error_text(const struct vip *vip)
 	return vip->address_error.code != 0 ? vip->address_error.text : "";
 }
 
+/* How long clients were let in: a lease that ended unseen was over when it ended. */
+static void count_open(struct status_vip *status, bool open, uint64_t until_ns, uint64_t now_ns)
+{
+	const uint64_t end_ns = until_ns < now_ns ? until_ns : now_ns;
+
+	if (open && status->opened_ns == 0)
+		status->opened_ns = now_ns;
+	if (open || status->opened_ns == 0)
+		return;
+	if (end_ns > status->opened_ns)
+		status->open_us_total += (end_ns - status->opened_ns) / 1000;
+	status->opened_ns = 0;
+}
+
 static void publish(struct vip *vip)
 {
 	struct status_vip *status = &vip->status;
+	const uint64_t now_ns = clock_boot_ns();
 
-	status->updated_ns = clock_boot_ns();
+	count_open(status, proven_state(vip) == FENCE_OPEN, status->until_ns, now_ns);
+	status->updated_ns = now_ns;
 	status->fence = proven_state(vip);
 	status->epoch = vip->serve.epoch;
 	status->until_ns = vip->serve.until_ns;
@@ -433,6 +449,7 @@ static void on_grant(struct vip *vip, const Mha__Bus__Grant *grant)
 	const enum serve_step step = serve_grant(&next, grant->epoch, grant->until_ns, now_ns);
 	const uint64_t before_ns = vip->fence_set_ns;
 
+	log_set_operation(grant->operation);
 	if (step == SERVE_KEEP)
 		return;
 	if (step == SERVE_REFUSE) {
@@ -445,6 +462,9 @@ static void on_grant(struct vip *vip, const Mha__Bus__Grant *grant)
 		report(vip, false);
 		return;
 	}
+	if (step == SERVE_RENEW && serve_leased(&vip->serve))
+		status_margin_add(&vip->status.leases,
+				  ((int64_t)(vip->serve.until_ns - now_ns)) / 1000);
 	vip->serve = next;
 	vip->fence_wrong = false;
 	if (step == SERVE_RENEW)
@@ -524,6 +544,7 @@ static void on_order(struct vip *vip, const Mha__Bus__Order *message)
 		log_event(LOG_WARNING, "fence.order", "why=\"%s\"", why.text);
 		return;
 	}
+	log_set_operation(message->operation);
 	if (order_executor(order.kind) != EXECUTOR_VIP) {
 		send_result(vip, &order, OUTCOME_FAILED, "this order is not for vip");
 		return;
@@ -555,6 +576,7 @@ static void on_order(struct vip *vip, const Mha__Bus__Order *message)
 	report(vip, false);
 	send_result(vip, &order, rc < 0 ? OUTCOME_FAILED : OUTCOME_DONE,
 		    rc < 0 ? error_text(vip) : "");
+	log_set_operation(0);
 }
 
 static void vip_message(struct worker *worker, enum route_id route, const ProtobufCMessage *message)
@@ -639,6 +661,7 @@ static int take_over(struct vip *vip, struct err *why)
 		kernel_drop_fence(&vip->kernel);
 	}
 	vip->serve.lease_max_ns = lease_max_ns;
+	strncpy(vip->status.vip, vip->worker->conf.vip_address, sizeof(vip->status.vip) - 1);
 	take_over_from_status(vip, now_ns, &found);
 	serve_init(&vip->serve, lease_max_ns, &found);
 	if (vip->kernel.fence_used)

@@ -70,6 +70,7 @@ static struct entry opened_entry(const struct cluster *cluster)
 	entry.opened.fork = cluster->open_lsn + 1000;
 	entry.opened.system_id = SYSTEM_ID;
 	entry.opened.open_us = 30000;
+	entry.opened.promote_us = 20000;
 	return entry;
 }
 
@@ -246,6 +247,7 @@ Test(cluster, the_first_epoch)
 	cr_expect_eq(cluster.lineage_count, 1);
 	cr_expect_eq(cluster.decision_count, 1);
 	cr_expect_eq(cluster.decisions[0].open_us, 30000);
+	cr_expect_eq(cluster.decisions[0].promote_us, 20000);
 }
 
 Test(cluster, assign_leaves_the_old_promise_owed)

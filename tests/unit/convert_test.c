@@ -246,6 +246,8 @@ static struct decision full_decision(uint64_t epoch)
 		.detect_us = 1,
 		.survey_us = 2,
 		.open_us = 3,
+		.fence_us = 4,
+		.promote_us = 2,
 		.fault = FAULT_DISK_FULL,
 		.hold = HOLD_LAG,
 		.missing = 0x3fe,
@@ -345,6 +347,7 @@ static struct entry full_entry(uint8_t kind)
 		entry.opened.system_id = 0x55;
 		entry.opened.open_us = 33;
 		entry.at_ms = 34;
+		entry.opened.promote_us = 22;
 		break;
 	case ENTRY_RECORD:
 		entry.record.record = (struct sync_rule){.members = 0x6, .need = 1};
@@ -448,6 +451,8 @@ Test(convert, an_assign_keeps_its_decision)
 	cr_assert_eq(decision->detect_us, 1);
 	cr_assert_eq(decision->survey_us, 2);
 	cr_assert_eq(decision->open_us, 3);
+	cr_assert_eq(decision->fence_us, 4);
+	cr_assert_eq(decision->promote_us, 2);
 	cr_assert_eq(decision->answer_count, NODES_MAX);
 	cr_assert_eq(decision->answers[8].node, 9);
 	cr_assert_eq(decision->answers[8].usable, 58);

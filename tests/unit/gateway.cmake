@@ -5,6 +5,7 @@ mha_test(NAME view_json SOURCES gateway_json_test.c ${gateway_fixture} DEPS mha_
 mha_test(NAME gateway_events SOURCES gateway_events_test.c DEPS mha_gateway)
 mha_test(NAME gateway_requests SOURCES gateway_requests_test.c ${gateway_fixture} DEPS mha_gateway)
 mha_test(NAME gateway_routes SOURCES gateway_routes_test.c ${gateway_fixture} DEPS mha_gateway)
+mha_test(NAME gateway_lag SOURCES gateway_lag_test.c DEPS mha_gateway)
 mha_test(NAME mhactl SOURCES mhactl_test.c ${gateway_fixture} DEPS mha_mhactl)
 mha_test(NAME top SOURCES top_test.c ${gateway_fixture} DEPS mha_top)
 mha_test(NAME client SOURCES client_test.c DEPS mha_client PkgConfig::ZMQ)

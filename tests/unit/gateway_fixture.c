@@ -51,6 +51,7 @@ static void fixture_decisions(struct cluster *cluster, uint64_t wall_ms)
 		decision->after = (struct sync_rule){node_bit(3), 1};
 		decision->detect_us = rows[i].detect_us;
 		decision->survey_us = rows[i].survey_us;
+		decision->promote_us = rows[i].open_us / 4 * 3;
 		decision->open_us = rows[i].open_us;
 		decision->answer_count = 2;
 		decision->answers[0] = (struct survey_answer){.node = 1,
@@ -114,8 +115,12 @@ static void fixture_consensus(struct status_consensus *consensus, uint64_t now_n
 	consensus->phase = PHASE_STEADY;
 	snprintf(consensus->why, sizeof(consensus->why), "the primary serves clients");
 	consensus->elections = 2;
-	consensus->commit_count = 17;
-	consensus->commit_us_total = 34000;
+	for (unsigned i = 0; i < 17; i++) {
+		status_time_add(&consensus->commits, 2000);
+		status_time_add(&consensus->writes, 700);
+	}
+	for (unsigned phase = 0; phase < STATUS_PHASE_COUNT; phase++)
+		status_time_add(&consensus->phases[phase], 12000);
 	consensus->dropped[DROP_STRANGER] = 5;
 	fixture_nodes(cluster);
 	cluster->system_id = UINT64_C(7301234567890123456);
@@ -152,6 +157,8 @@ static void fixture_master(struct status_master *master, uint64_t now_ns)
 		worker->pid = 4001 + (int)i;
 		worker->started_ns = now_ns - 90000 * MS;
 		worker->ready = true;
+		worker->cpu_us = 900000;
+		worker->memory_bytes = UINT64_C(12) << 20;
 	}
 	master->workers[3].restarts = 1;
 }
@@ -181,6 +188,10 @@ void fixture_sections(struct sections *sections, uint64_t now_ns, uint64_t wall_
 	sections->vip.vip_held = true;
 	sections->vip.kernel_fence = true;
 	sections->vip.renewals = 900;
+	snprintf(sections->vip.vip, sizeof(sections->vip.vip), "10.77.0.100/24");
+	sections->vip.opened_ns = now_ns - 60000 * MS;
+	sections->vip.open_us_total = 5000000;
+	status_margin_add(&sections->vip.leases, 600000);
 	status_margin_add(&sections->vip.margins, 700);
 	status_margin_add(&sections->vip.margins, 12000);
 	sections->gateway.updated_ns = now_ns - 500 * MS;

@@ -1,3 +1,4 @@
+mha_test(NAME log SOURCES log_test.c DEPS mha_base PkgConfig::JANSSON)
 mha_test(NAME conf SOURCES conf_test.c DEPS mha_conf mha_base)
 target_compile_definitions(test_conf PRIVATE
 	SAMPLE_CONF="${CMAKE_SOURCE_DIR}/deploy/mha4rdb.conf"

@@ -6,17 +6,19 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/macros.h"
 
 void top_model_init(struct top_model *model)
 {
 	memset(model, 0, sizeof(*model));
+	for (unsigned i = 0; i < TOP_WORKERS_MAX; i++)
+		model->workers[i].permille = -1;
+	model->replay_speed = 1;
 }
 
-static void note(struct top_model *model, const struct view *view, const char *format, ...)
+static void note_at(struct top_model *model, uint64_t wall_ms, const char *format, ...)
 	PRINTF_LIKE(3, 4);
 
-static void note(struct top_model *model, const struct view *view, const char *format, ...)
+static void note_at(struct top_model *model, uint64_t wall_ms, const char *format, ...)
 {
 	struct top_note *row;
 	va_list args;
@@ -27,13 +29,40 @@ static void note(struct top_model *model, const struct view *view, const char *f
 		model->note_count--;
 	}
 	row = &model->notes[model->note_count++];
-	row->wall_ms = view->from->wall_ms;
+	row->wall_ms = wall_ms;
 	va_start(args, format);
 	vsnprintf(row->text, sizeof(row->text), format, args);
 	va_end(args);
 }
 
-static void track_lag(struct top_track *track, const struct view_member *member)
+static void copy_word(char to[TOP_WORD_SIZE], const char *from)
+{
+	snprintf(to, TOP_WORD_SIZE, "%s", from);
+}
+
+bool top_serves(const Mha__Client__Status *status)
+{
+	return status->leader != NULL && status->leader->known &&
+	       strcmp(status->leader->name, status->node) == 0;
+}
+
+static struct top_track *track_of(struct top_model *model, const Mha__Client__Member *member)
+{
+	struct top_track *track = &model->tracks[member->id % TOP_MEMBERS_MAX];
+
+	if (track->id != member->id)
+		*track = (struct top_track){.id = member->id};
+	return track;
+}
+
+const struct top_track *top_track(const struct top_model *model, const Mha__Client__Member *member)
+{
+	const struct top_track *track = &model->tracks[member->id % TOP_MEMBERS_MAX];
+
+	return track->id == member->id ? track : NULL;
+}
+
+static void track_lag(struct top_track *track, const Mha__Client__Member *member)
 {
 	if (track->trend_count == TOP_TREND_MAX) {
 		memmove(track->trend, track->trend + 1,
@@ -43,79 +72,134 @@ static void track_lag(struct top_track *track, const struct view_member *member)
 	track->trend[track->trend_count++] = member->lag_bytes;
 }
 
-static void track_job(struct top_track *track, const struct view *view,
-		      const struct view_member *member)
+static void track_job(struct top_track *track, const Mha__Client__Member *member, uint64_t wall_ms)
 {
-	if (track->job == member->job && member->job_done >= track->job_since_done)
+	if (strcmp(track->job, member->job) == 0 && member->job_done >= track->job_since_done)
 		return;
-	track->job = member->job;
-	track->job_since_ns = view->now_ns;
+	copy_word(track->job, member->job);
+	track->job_since_ms = wall_ms;
 	track->job_since_done = member->job_done;
 }
 
-static void look_member(struct top_model *model, const struct view *view,
-			const struct view_member *member)
+static void look_member(struct top_model *model, const Mha__Client__Frame *frame,
+			const Mha__Client__Member *member)
 {
-	struct top_track *track = &model->tracks[member->id];
+	struct top_track *track = track_of(model, member);
 
-	if (model->looked && track->seen && strcmp(track->state, member->state) != 0)
-		note(model, view, "%s: %s -> %s", member->name, track->state, member->state);
-	track->seen = true;
-	track->state = member->state;
+	if (model->looked && track->state[0] != '\0' && strcmp(track->state, member->state) != 0)
+		note_at(model, frame->wall_ms, "%s: %s -> %s", member->name, track->state,
+			member->state);
+	copy_word(track->state, member->state);
 	track_lag(track, member);
-	track_job(track, view, member);
+	track_job(track, member, frame->wall_ms);
 }
 
-static void look_workers(struct top_model *model, const struct view *view)
+/* Processor time is counted by the master once a second: between two such moments. */
+static void look_cpu(struct top_worker *seen, const Mha__Client__Worker *worker, uint64_t wall_ms)
 {
-	const struct status_master *master = &view->from->master;
+	if (seen->pid != worker->pid || seen->wall_ms == 0 || worker->cpu_us < seen->cpu_us ||
+	    wall_ms < seen->wall_ms) {
+		seen->cpu_us = worker->cpu_us;
+		seen->wall_ms = wall_ms;
+		seen->permille =
+			worker->up_ms > 0 ? (int)((int64_t)worker->cpu_us / worker->up_ms) : -1;
+		return;
+	}
+	if (wall_ms - seen->wall_ms < 2000)
+		return;
+	seen->permille = (int)((worker->cpu_us - seen->cpu_us) / (wall_ms - seen->wall_ms));
+	seen->cpu_us = worker->cpu_us;
+	seen->wall_ms = wall_ms;
+}
 
-	for (unsigned i = 0; i < master->worker_count && i < STATUS_WORKERS; i++) {
-		const struct status_worker *worker = &master->workers[i];
+static void look_workers(struct top_model *model, const Mha__Client__Frame *frame)
+{
+	const Mha__Client__Status *status = frame->status;
 
-		if (model->looked && worker->restarts > model->restarts[i])
-			note(model, view, "worker %.15s restarted (%" PRIu32 " since the start)",
-			     worker->name, worker->restarts);
-		model->restarts[i] = worker->restarts;
+	for (size_t i = 0; i < status->n_workers && i < TOP_WORKERS_MAX; i++) {
+		const Mha__Client__Worker *worker = status->workers[i];
+		struct top_worker *seen = &model->workers[i];
+
+		if (model->looked && worker->restarts > seen->restarts)
+			note_at(model, frame->wall_ms,
+				"worker %.15s restarted (%" PRIu32 " since the start)",
+				worker->name, worker->restarts);
+		look_cpu(seen, worker, frame->wall_ms);
+		seen->restarts = worker->restarts;
+		seen->pid = worker->pid;
 	}
 }
 
-static void select_self(struct top_model *model, const struct view *view)
+/* The agent's own events, each once. Those before the first look are history too. */
+static void look_events(struct top_model *model, const Mha__Client__Events *events)
 {
-	const struct view_member *rows[NODES_MAX];
-	unsigned count = top_order(model, view, rows);
+	for (size_t i = 0; events != NULL && i < events->n_events; i++) {
+		const Mha__Client__Event *event = events->events[i];
+
+		if (model->events_seen &&
+		    (event->index < model->event_index ||
+		     (event->index == model->event_index && event->sub <= model->event_sub)))
+			continue;
+		model->events_seen = true;
+		model->event_index = event->index;
+		model->event_sub = event->sub;
+		note_at(model, event->wall_ms, "%" PRIu64 ".%" PRIu32 " %.40s %.120s", event->index,
+			event->sub, event->name, strcmp(event->json, "{}") == 0 ? "" : event->json);
+	}
+}
+
+static void look_changes(struct top_model *model, const Mha__Client__Frame *frame)
+{
+	const Mha__Client__Status *status = frame->status;
+	const bool serves = top_serves(status);
+
+	if (model->looked && status->epoch != model->epoch)
+		note_at(model, frame->wall_ms, "epoch %" PRIu64 " -> %" PRIu64 ": primary is %s",
+			model->epoch, status->epoch,
+			status->leader != NULL && status->leader->name[0] ? status->leader->name
+									  : "-");
+	if (model->looked && strcmp(model->phase, status->phase) != 0)
+		note_at(model, frame->wall_ms, "phase %s -> %s: %.80s", model->phase, status->phase,
+			status->why);
+	if (model->looked && serves != model->serves)
+		note_at(model, frame->wall_ms, "this node %s",
+			serves ? "serves" : "serves no more");
+	model->epoch = status->epoch;
+	model->serves = serves;
+	copy_word(model->phase, status->phase);
+}
+
+static void select_self(struct top_model *model, const Mha__Client__Status *status)
+{
+	const Mha__Client__Member *rows[TOP_MEMBERS_MAX];
+	unsigned count = top_order(model, status, rows);
 
 	for (unsigned i = 0; i < count; i++) {
-		if (rows[i]->self)
+		if (strcmp(rows[i]->name, status->node) == 0)
 			model->selected = i;
 	}
 }
 
-void top_model_look(struct top_model *model, const struct view *view)
+void top_model_look(struct top_model *model, const Mha__Client__Frame *frame)
 {
-	if (model->looked && view->epoch != model->epoch)
-		note(model, view, "epoch %" PRIu64 " -> %" PRIu64 ": primary is %s", model->epoch,
-		     view->epoch, view_name(view, view->primary));
-	if (model->looked && strcmp(model->phase, view->phase) != 0)
-		note(model, view, "phase %s -> %s: %.80s", model->phase, view->phase, view->why);
-	if (model->looked && view->serves != model->serves)
-		note(model, view, "this node %s", view->serves ? "serves" : "serves no more");
-	for (unsigned i = 0; i < view->member_count; i++)
-		look_member(model, view, &view->members[i]);
-	look_workers(model, view);
-	model->epoch = view->epoch;
-	model->serves = view->serves;
-	snprintf(model->phase, sizeof(model->phase), "%s", view->phase);
-	if (view->lease_held && (uint64_t)view->lease_ms > model->lease_full_ms)
-		model->lease_full_ms = (uint64_t)view->lease_ms;
+	const Mha__Client__Status *status = frame->status;
+
+	look_events(model, frame->events);
+	look_changes(model, frame);
+	for (size_t i = 0; i < status->n_members; i++)
+		look_member(model, frame, status->members[i]);
+	look_workers(model, frame);
+	if (status->lease_ms > model->lease_full_ms)
+		model->lease_full_ms = status->lease_ms;
 	if (!model->looked)
-		select_self(model, view);
+		select_self(model, status);
+	top_select(model, status, 0);
 	model->looked = true;
 }
 
 /* Negative when `a` stands above `b`. */
-static int compare(const struct top_model *model, const struct view_member *a,
-		   const struct view_member *b)
+static int compare(const struct top_model *model, const Mha__Client__Member *a,
+		   const Mha__Client__Member *b)
 {
 	int by_name = strcmp(a->name, b->name);
 
@@ -123,6 +207,11 @@ static int compare(const struct top_model *model, const struct view_member *a,
 	case TOP_SORT_LAG:
 		if (a->lag_bytes != b->lag_bytes)
 			return a->lag_bytes > b->lag_bytes ? -1 : 1;
+		return by_name;
+	case TOP_SORT_AGE:
+		/* Who was never heard is the oldest. */
+		if (a->age_ms != b->age_ms)
+			return (uint64_t)a->age_ms > (uint64_t)b->age_ms ? -1 : 1;
 		return by_name;
 	case TOP_SORT_STATE:
 		if (strcmp(a->state, b->state) != 0)
@@ -133,17 +222,19 @@ static int compare(const struct top_model *model, const struct view_member *a,
 	}
 }
 
-unsigned top_order(const struct top_model *model, const struct view *view,
-		   const struct view_member *rows[NODES_MAX])
+unsigned top_order(const struct top_model *model, const Mha__Client__Status *status,
+		   const Mha__Client__Member *rows[TOP_MEMBERS_MAX])
 {
-	for (unsigned i = 0; i < view->member_count; i++) {
-		unsigned at = i;
+	unsigned count = 0;
 
-		for (; at > 0 && compare(model, rows[at - 1], &view->members[i]) > 0; at--)
+	for (; count < status->n_members && count < TOP_MEMBERS_MAX; count++) {
+		unsigned at = count;
+
+		for (; at > 0 && compare(model, rows[at - 1], status->members[count]) > 0; at--)
 			rows[at] = rows[at - 1];
-		rows[at] = &view->members[i];
+		rows[at] = status->members[count];
 	}
-	return view->member_count;
+	return count;
 }
 
 void top_next_sort(struct top_model *model)
@@ -151,9 +242,11 @@ void top_next_sort(struct top_model *model)
 	model->sort = (enum top_sort)((model->sort + 1) % TOP_SORT_COUNT);
 }
 
-void top_select(struct top_model *model, const struct view *view, int step)
+void top_select(struct top_model *model, const Mha__Client__Status *status, int step)
 {
-	unsigned last = view->member_count > 0 ? view->member_count - 1 : 0;
+	unsigned count =
+		status->n_members < TOP_MEMBERS_MAX ? (unsigned)status->n_members : TOP_MEMBERS_MAX;
+	unsigned last = count > 0 ? count - 1 : 0;
 
 	if (step < 0 && model->selected > 0)
 		model->selected--;
@@ -163,24 +256,118 @@ void top_select(struct top_model *model, const struct view *view, int step)
 		model->selected = last;
 }
 
-int64_t top_job_eta_ms(const struct top_model *model, const struct view *view,
-		       const struct view_member *member)
+const Mha__Client__Member *top_selected(const struct top_model *model,
+					const Mha__Client__Status *status)
 {
-	const struct top_track *track = &model->tracks[member->id];
-	uint64_t since_ns = track->job_since_ns, since_done = track->job_since_done;
+	const Mha__Client__Member *rows[TOP_MEMBERS_MAX];
+	unsigned count = top_order(model, status, rows);
+
+	return model->selected < count ? rows[model->selected] : NULL;
+}
+
+int64_t top_job_eta_ms(const struct top_model *model, const Mha__Client__Frame *frame,
+		       const Mha__Client__Member *member)
+{
+	const struct top_track *track = top_track(model, member);
+	uint64_t since_ms, since_done;
 	double rate;
 
-	if (member->job == JOB_NONE || member->job_total == 0 ||
+	if (track == NULL || member->job[0] == '\0' || member->job_total == 0 ||
 	    member->job_done > member->job_total)
 		return -1;
-	/* This node's dbctl knows when the job began; of others only what was watched counts. */
-	if (member->self && view->from->has[STATUS_DBCTL] &&
-	    view->from->dbctl.job_started_ns != 0) {
-		since_ns = view->from->dbctl.job_started_ns;
+	since_ms = track->job_since_ms;
+	since_done = track->job_since_done;
+	/* The node itself knows when the job began; of others only what was watched counts. */
+	if (member->job_ms >= 0) {
+		since_ms = frame->wall_ms - (uint64_t)member->job_ms;
 		since_done = 0;
 	}
-	if (since_ns == 0 || view->now_ns <= since_ns || member->job_done <= since_done)
+	if (frame->wall_ms <= since_ms || member->job_done <= since_done)
 		return -1;
-	rate = (double)(member->job_done - since_done) / (double)(view->now_ns - since_ns);
-	return (int64_t)((double)(member->job_total - member->job_done) / rate / 1e6);
+	rate = (double)(member->job_done - since_done) / (double)(frame->wall_ms - since_ms);
+	return (int64_t)((double)(member->job_total - member->job_done) / rate);
+}
+
+static unsigned decision_count(const Mha__Client__Frame *frame)
+{
+	return frame->history != NULL ? (unsigned)frame->history->n_decisions : 0;
+}
+
+const Mha__Client__Decision *top_decision(const struct top_model *model,
+					  const Mha__Client__Frame *frame)
+{
+	const unsigned count = decision_count(frame);
+
+	return model->decision < count ? frame->history->decisions[count - 1 - model->decision]
+				       : NULL;
+}
+
+static bool took_part(const Mha__Client__Decision *decision, const char *node)
+{
+	return strcmp(decision->to, node) == 0 || strcmp(decision->from, node) == 0;
+}
+
+void top_show_decision(struct top_model *model, const Mha__Client__Frame *frame)
+{
+	const Mha__Client__Member *member = top_selected(model, frame->status);
+	const unsigned count = decision_count(frame);
+
+	model->page = TOP_PAGE_DECISION;
+	model->decision = 0;
+	for (unsigned i = 0; member != NULL && i < count; i++) {
+		if (!took_part(frame->history->decisions[count - 1 - i], member->name))
+			continue;
+		model->decision = i;
+		return;
+	}
+}
+
+void top_step_decision(struct top_model *model, const Mha__Client__Frame *frame, int step)
+{
+	if (step < 0 && model->decision > 0)
+		model->decision--;
+	else if (step > 0 && model->decision + 1 < decision_count(frame))
+		model->decision++;
+}
+
+static void refuse(struct top_model *model, const char *why)
+{
+	snprintf(model->answer, sizeof(model->answer), "%s", why);
+	model->page = TOP_PAGE_ANSWER;
+}
+
+void top_begin_switch(struct top_model *model, const Mha__Client__Status *status)
+{
+	const Mha__Client__Member *member = top_selected(model, status);
+
+	model->typed[0] = '\0';
+	if (!model->may_call) {
+		refuse(model, "A switchover is asked for on a member itself, as root: only the "
+			      "agent's local socket takes it.");
+	} else if (member == NULL || strcmp(member->kind, "data") != 0) {
+		refuse(model, "Choose a standby first: a member without a database cannot be "
+			      "primary.");
+	} else if (strcmp(member->role, "primary") == 0) {
+		refuse(model, "Choose a standby first: this member is the primary.");
+	} else {
+		snprintf(model->target, sizeof(model->target), "%s", member->name);
+		model->page = TOP_PAGE_CONFIRM;
+	}
+}
+
+void top_type(struct top_model *model, int key)
+{
+	const size_t length = strlen(model->typed);
+
+	if (key == '\b' && length > 0)
+		model->typed[length - 1] = '\0';
+	if (key > ' ' && key < 0x7f && length < TOP_TYPED_MAX) {
+		model->typed[length] = (char)key;
+		model->typed[length + 1] = '\0';
+	}
+}
+
+bool top_confirmed(const struct top_model *model)
+{
+	return model->target[0] != '\0' && strcmp(model->typed, model->target) == 0;
 }

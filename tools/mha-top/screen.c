@@ -10,16 +10,23 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "top/ask.h"
 #include "top/render.h"
 
+#define KEY_ESCAPE  27
+#define ESCAPE_MS   50
+#define SPEED_MAX   64
+#define REWATCH_MAX 200 /* frames that are looked at again after a step back */
+
 struct screen {
-	struct source *source;
+	struct origin *origin;
+	const struct screen_setup *setup;
 	bool colours;
+	bool over;
 	int signals; /* signalfd: what ends the program */
 	int timer;
+	struct asking asking;
 	struct top_model model;
-	struct sections sections;
-	struct view view;
 	struct lines lines;
 };
 
@@ -46,10 +53,8 @@ static void draw(struct screen *screen)
 	struct lines *lines = &screen->lines;
 
 	lines_init(lines, (unsigned)(COLS > 0 ? COLS : 80), (unsigned)(LINES > 0 ? LINES : 24));
-	if (screen->model.help)
-		top_render_help(lines);
-	else
-		top_render(&screen->model, &screen->view, lines);
+	top_render(&screen->model, origin_frame(screen->origin), origin_trouble(screen->origin),
+		   lines);
 	erase();
 	for (unsigned row = 0; row < lines->count && row < lines->height; row++) {
 		const struct line *line = &lines->list[row];
@@ -66,54 +71,178 @@ static void draw(struct screen *screen)
 	refresh();
 }
 
-static void look(struct screen *screen)
+static int look(struct screen *screen, bool tick, struct err *why)
 {
-	source_refresh(screen->source);
-	source_read(screen->source, &screen->sections);
-	view_build(&screen->sections, NULL, &screen->view);
-	top_model_look(&screen->model, &screen->view);
+	struct top_model *model = &screen->model;
+	int rc;
+
+	do {
+		rc = origin_next(screen->origin, tick, why);
+		if (rc > 0)
+			top_model_look(model, origin_frame(screen->origin));
+		tick = false;
+	} while (rc > 0);
+	model->replay_at = origin_at(screen->origin);
+	model->replay_count = origin_count(screen->origin);
+	return rc;
 }
 
-/* False: quit. */
-static bool key_pressed(struct screen *screen, int key)
+static int on_tick(struct screen *screen, struct err *why)
+{
+	unsigned turns = screen->setup->replay ? screen->model.replay_speed : 1;
+	int rc = 0;
+
+	if (screen->setup->replay && screen->model.paused)
+		return 0;
+	while (turns-- > 0 && rc >= 0)
+		rc = look(screen, true, why);
+	return rc;
+}
+
+/* Show frame `at` of the recording, with what came before it in mind. */
+static int go_to(struct screen *screen, unsigned at, struct err *why)
+{
+	const struct top_model before = screen->model;
+	struct top_model *model = &screen->model;
+	int rc = 0;
+
+	if (at < 1 || at > origin_count(screen->origin))
+		return 0;
+	top_model_init(model);
+	origin_seek(screen->origin, at > REWATCH_MAX ? at - REWATCH_MAX : 1);
+	do {
+		rc = look(screen, true, why);
+	} while (rc >= 0 && origin_at(screen->origin) < at);
+	model->sort = before.sort;
+	model->selected = before.selected;
+	model->ascii = before.ascii;
+	model->replay = true;
+	model->paused = true;
+	model->replay_speed = before.replay_speed;
+	return rc;
+}
+
+static void confirm_key(struct screen *screen, int key)
+{
+	struct top_model *model = &screen->model;
+	struct err why = {0};
+
+	if (key == KEY_ESCAPE) {
+		model->page = TOP_PAGE_MAIN;
+		return;
+	}
+	if (key != '\n' && key != '\r' && key != KEY_ENTER) {
+		top_type(model, key == KEY_BACKSPACE || key == 127 ? '\b' : key);
+		return;
+	}
+	model->page = TOP_PAGE_ANSWER;
+	if (!top_confirmed(model))
+		snprintf(model->answer, sizeof(model->answer),
+			 "'%s' is not %s: nothing was changed.", model->typed, model->target);
+	else if (asking_begin(&screen->asking, screen->setup->run_dir, model->target, &why) < 0)
+		snprintf(model->answer, sizeof(model->answer), "Nothing was asked for: %s.",
+			 why.text);
+	else
+		snprintf(model->answer, sizeof(model->answer), "Asking for the switchover to %s.",
+			 model->target);
+}
+
+static int replay_key(struct screen *screen, int key, struct err *why)
+{
+	struct top_model *model = &screen->model;
+
+	switch (key) {
+	case ' ':
+		model->paused = !model->paused;
+		return 0;
+	case '+':
+		if (model->replay_speed < SPEED_MAX)
+			model->replay_speed *= 2;
+		return 0;
+	case '-':
+		if (model->replay_speed > 1)
+			model->replay_speed /= 2;
+		return 0;
+	case KEY_LEFT:
+		return go_to(screen, origin_at(screen->origin) - 1, why);
+	case KEY_RIGHT:
+		return go_to(screen, origin_at(screen->origin) + 1, why);
+	default:
+		return 0;
+	}
+}
+
+static int main_key(struct screen *screen, int key, struct err *why)
+{
+	const Mha__Client__Frame *frame = origin_frame(screen->origin);
+	struct top_model *model = &screen->model;
+
+	if (key == 'q' || key == 'Q')
+		screen->over = true;
+	if (frame == NULL)
+		return 0;
+	switch (key) {
+	case 's':
+		top_next_sort(model);
+		return 0;
+	case 'S':
+		top_begin_switch(model, frame->status);
+		return 0;
+	case 'h':
+	case '?':
+		model->page = TOP_PAGE_HELP;
+		return 0;
+	case 'd':
+	case '\n':
+	case '\r':
+	case KEY_ENTER:
+		top_show_decision(model, frame);
+		return 0;
+	case KEY_UP:
+	case 'k':
+		top_select(model, frame->status, -1);
+		return 0;
+	case KEY_DOWN:
+	case 'j':
+		top_select(model, frame->status, 1);
+		return 0;
+	default:
+		return screen->setup->replay ? replay_key(screen, key, why) : 0;
+	}
+}
+
+static int key_pressed(struct screen *screen, int key, struct err *why)
 {
 	struct top_model *model = &screen->model;
 
 	if (key == KEY_RESIZE)
-		return true;
-	if (model->help) {
-		model->help = false;
-		return key != 'q';
-	}
-	switch (key) {
-	case 'q':
-	case 'Q':
-		return false;
-	case 's':
-		top_next_sort(model);
-		break;
-	case 'h':
-	case '?':
-		model->help = true;
-		break;
-	case KEY_UP:
-	case 'k':
-		top_select(model, &screen->view, -1);
-		break;
-	case KEY_DOWN:
-	case 'j':
-		top_select(model, &screen->view, 1);
+		return 0;
+	switch (model->page) {
+	case TOP_PAGE_MAIN:
+		return main_key(screen, key, why);
+	case TOP_PAGE_CONFIRM:
+		confirm_key(screen, key);
+		return 0;
+	case TOP_PAGE_DECISION:
+		if (key == KEY_LEFT || key == KEY_RIGHT) {
+			top_step_decision(model, origin_frame(screen->origin),
+					  key == KEY_LEFT ? 1 : -1);
+			return 0;
+		}
 		break;
 	default:
 		break;
 	}
-	return true;
+	screen->over = key == 'q';
+	model->page = TOP_PAGE_MAIN;
+	return 0;
 }
 
-static int open_descriptors(struct screen *screen, unsigned interval_ms, struct err *why)
+static int open_descriptors(struct screen *screen, struct err *why)
 {
-	struct itimerspec every = {.it_interval = {.tv_sec = interval_ms / 1000,
-						   .tv_nsec = interval_ms % 1000 * 1000000L}};
+	const unsigned ms = screen->setup->interval_ms;
+	struct itimerspec every = {
+		.it_interval = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}};
 	sigset_t ends;
 
 	every.it_value = every.it_interval;
@@ -138,10 +267,12 @@ static int open_terminal(struct screen *screen, struct err *why)
 			       getenv("TERM") ? getenv("TERM") : "");
 	cbreak();
 	noecho();
+	nonl();
+	set_escdelay(ESCAPE_MS);
 	nodelay(stdscr, TRUE);
 	keypad(stdscr, TRUE);
 	curs_set(0);
-	screen->colours = screen->colours && has_colors();
+	screen->colours = screen->setup->colours && has_colors();
 	if (!screen->colours)
 		return 0;
 	start_color();
@@ -153,50 +284,80 @@ static int open_terminal(struct screen *screen, struct err *why)
 	return 0;
 }
 
-static void loop(struct screen *screen)
+static int read_keys(struct screen *screen, struct err *why)
 {
-	struct pollfd waits[] = {{.fd = STDIN_FILENO, .events = POLLIN},
-				 {.fd = screen->signals, .events = POLLIN},
-				 {.fd = screen->timer, .events = POLLIN}};
-	uint64_t ticks;
+	int key, rc = 0;
 
-	look(screen);
-	for (;;) {
-		int key;
-
-		draw(screen);
-		/* A resize interrupts the wait; ncurses tells of it as a key. */
-		if (poll(waits, COUNT_OF(waits), -1) < 0 && errno != EINTR)
-			return;
-		if (waits[1].revents != 0 || (waits[0].revents & (POLLHUP | POLLERR)) != 0)
-			return;
-		while ((key = getch()) != ERR) {
-			if (!key_pressed(screen, key))
-				return;
-		}
-		if (read(screen->timer, &ticks, sizeof(ticks)) == (ssize_t)sizeof(ticks))
-			look(screen);
-	}
+	while (!screen->over && rc >= 0 && (key = getch()) != ERR)
+		rc = key_pressed(screen, key, why);
+	return rc;
 }
 
-int screen_run(struct source *source, unsigned interval_ms, bool colours, bool ascii,
-	       struct err *why)
+static void take_answer(struct screen *screen)
+{
+	if (!asking_read(&screen->asking))
+		return;
+	snprintf(screen->model.answer, sizeof(screen->model.answer), "%s", screen->asking.text);
+	screen->model.page = TOP_PAGE_ANSWER;
+}
+
+static int loop(struct screen *screen, struct err *why)
+{
+	const bool drawn = !screen->setup->headless;
+	uint64_t ticks;
+	int rc = look(screen, true, why);
+
+	while (rc >= 0 && !screen->over) {
+		struct pollfd waits[] = {
+			{.fd = drawn ? STDIN_FILENO : -1, .events = POLLIN},
+			{.fd = screen->signals, .events = POLLIN},
+			{.fd = screen->timer, .events = POLLIN},
+			{.fd = origin_fd(screen->origin), .events = POLLIN},
+			{.fd = screen->asking.fd, .events = POLLIN},
+		};
+
+		if (drawn)
+			draw(screen);
+		/* A resize interrupts the wait; ncurses tells of it as a key. */
+		if (poll(waits, COUNT_OF(waits), -1) < 0 && errno != EINTR)
+			return err_set_errno(why, ERR_IO, errno, "poll");
+		if (waits[1].revents != 0 || (waits[0].revents & (POLLHUP | POLLERR)) != 0)
+			return 0;
+		if (drawn && (rc = read_keys(screen, why)) < 0)
+			return rc;
+		if (waits[4].revents != 0)
+			take_answer(screen);
+		if (waits[3].revents != 0 && (rc = look(screen, false, why)) < 0)
+			return rc;
+		if (read(screen->timer, &ticks, sizeof(ticks)) == (ssize_t)sizeof(ticks))
+			rc = on_tick(screen, why);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+int screen_run(struct origin *origin, const struct screen_setup *setup, struct err *why)
 {
 	struct screen *screen = calloc(1, sizeof(*screen));
 	int rc;
 
 	if (screen == NULL)
 		return err_set(why, ERR_NO_MEMORY, "screen: %zu bytes", sizeof(*screen));
-	screen->source = source;
-	screen->colours = colours;
+	screen->origin = origin;
+	screen->setup = setup;
 	screen->signals = screen->timer = -1;
+	asking_init(&screen->asking);
 	top_model_init(&screen->model);
-	screen->model.ascii = ascii;
-	rc = open_descriptors(screen, interval_ms, why);
-	if (rc == 0 && (rc = open_terminal(screen, why)) == 0) {
-		loop(screen);
+	screen->model.ascii = setup->ascii;
+	screen->model.may_call = setup->run_dir != NULL;
+	screen->model.replay = setup->replay;
+	rc = open_descriptors(screen, why);
+	if (rc == 0 && setup->headless) {
+		rc = loop(screen, why);
+	} else if (rc == 0 && (rc = open_terminal(screen, why)) == 0) {
+		rc = loop(screen, why);
 		endwin();
 	}
+	asking_end(&screen->asking);
 	if (screen->signals >= 0)
 		close(screen->signals);
 	if (screen->timer >= 0)

@@ -2,15 +2,20 @@
 """mha-gateway, mhactl and mha-top as processes, in front of a stand-in agent (gateway_rig)."""
 import argparse
 import concurrent.futures
+import fcntl
 import http.client
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 
@@ -383,6 +388,41 @@ class Http(Case):
             written = [line for line in document.read().splitlines() if line.startswith("| `")]
         self.assertEqual(written, rows, "docs/metrics.md is to be written anew")
 
+    def test_promtool_finds_nothing(self):
+        self.live()
+        self.agent.ctl("status")
+        text = self.agent.ask("GET", "/metrics")[1]
+        # Names that Patroni gave are kept as they are.
+        own = [line for line in text.splitlines(True)
+               if not re.match(r"(# (HELP|TYPE) )?patroni_", line)]
+        self.assertGreater(len(own), 100)
+        check = subprocess.run(["promtool", "check", "metrics"], input="".join(own), text=True,
+                               capture_output=True, timeout=60)
+        self.assertEqual((check.returncode, check.stdout + check.stderr), (0, ""))
+
+    def test_rules_and_dashboard_use_what_is_there(self):
+        self.live()
+        families = set(re.findall(r"^# TYPE (\S+)", self.agent.ask("GET", "/metrics")[1], re.M))
+        root = os.path.join(os.path.dirname(__file__), "../../..")
+        rules = os.path.join(root, "deploy/prometheus/mha4rdb.rules.yml")
+        check = subprocess.run(["promtool", "check", "rules", rules], text=True,
+                               capture_output=True, timeout=60)
+        self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+        with open(rules) as file:
+            alerts = file.read()
+        with open(os.path.join(root, "deploy/grafana/mha4rdb.json")) as file:
+            panels = json.load(file)["panels"]
+        queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+        self.assertGreater(len(queries), 20)
+        used = set(re.findall(r"\b(?:mha4rdb|patroni)_[a-z_]+", "\n".join(
+            queries + re.findall(r"expr: (?:>-\n)?((?:.|\n)*?)\n +(?:for|labels):", alerts))))
+        self.assertGreater(len(used), 20)
+        for name in sorted(used):
+            self.assertIn(re.sub(r"_(bucket|sum|count)$", "", name), families)
+        with open(os.path.join(root, "docs/operate.md")) as file:
+            runbook = re.findall(r"^### (\S+)", file.read(), re.M)
+        self.assertEqual(sorted(re.findall(r"- alert: (\S+)", alerts)), sorted(runbook))
+
     def test_keep_alive_serves_many_requests_on_one_connection(self):
         self.live()
         connection = http.client.HTTPConnection("127.0.0.1", self.agent.http, timeout=5)
@@ -697,74 +737,206 @@ class Life(Case):
                               self.agent.ask("GET", "/metrics")[1]))
 
 
+class Terminal:
+    """A program on a pseudo terminal."""
+
+    def __init__(self, *argv, size=(24, 80), **environment):
+        pid, self.fd = pty.fork()
+        if pid == 0:
+            os.execve(argv[0], list(argv), {"TERM": "xterm", "LC_ALL": "C.UTF-8", **environment})
+        self.pid, self.seen = pid, b""
+        self.resize(*size)
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def keys(self, *keys):
+        for key in keys:
+            os.write(self.fd, key.encode())
+
+    def shows(self, *words):
+        """Everything that is written until all words came; then it is forgotten."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if all(word.encode() in self.seen for word in words):
+                self.seen = b""
+                return True
+            if not select.select([self.fd], [], [], deadline - time.monotonic())[0]:
+                break
+            try:
+                self.seen += os.read(self.fd, 65536)
+            except OSError:
+                break
+        return False
+
+    def end(self):
+        """Its exit status."""
+        try:
+            while os.read(self.fd, 65536):
+                pass
+        except OSError:
+            pass
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
 class Top(Case):
     def top(self, *args, **more):
-        return subprocess.run([ARGS.top, "--run-dir", self.agent.run, *args],
-                              capture_output=True, text=True, timeout=20, **more)
+        return subprocess.run([ARGS.top, *args], capture_output=True, text=True, timeout=60,
+                              **more)
+
+    def local(self, *args, **more):
+        return self.top("--run-dir", self.agent.run, *args, **more)
 
     def test_once(self):
         self.agent.do("publish")
-        answer = self.top("--once", env={"LC_ALL": "C.UTF-8"})
+        answer = self.local("--once", env={"LC_ALL": "C.UTF-8"})
         self.assertEqual(answer.returncode, 0, answer.stderr)
         for words in ("mha4rdb demo", "node n1", "epoch 4", "WORKERS", "FAILOVERS", "node_lost"):
             self.assertIn(words, answer.stdout)
         self.assertIn("█", answer.stdout)
-        plain = self.top("--once", env={"LC_ALL": "C"})
+        plain = self.local("--once", env={"LC_ALL": "C"})
         self.assertTrue(plain.stdout.isascii())
-        picture = self.top("--once", "--svg").stdout
+        picture = self.local("--once", "--svg").stdout
         self.assertTrue(picture.startswith("<svg") and picture.endswith("</svg>\n"))
+        small = self.local("--once", "--size", "80x24", env={"LC_ALL": "C.UTF-8"}).stdout
+        self.assertLessEqual(max(len(line) for line in small.splitlines()), 80)
+        self.assertLessEqual(len(small.splitlines()), 24)
+        # Without a terminal it prints once as well.
+        for environment in ({"LC_ALL": "C"}, {"LC_ALL": "C", "TERM": "dumb"}):
+            answer = self.local(env=environment, stdin=subprocess.DEVNULL)
+            self.assertEqual(answer.returncode, 0, answer.stderr)
+            self.assertIn("WORKERS", answer.stdout)
+            self.assertNotIn("\033", answer.stdout)
+
+    def test_json(self):
+        self.live()
+        whole = json.loads(self.local("--once", "--json").stdout)
+        self.assertEqual(whole["status"]["source"], "segment")
+        self.assertEqual(whole["status"]["vip_holder"], "n1")
+        self.assertEqual([w["name"] for w in whole["status"]["workers"]],
+                         ["consensus", "vip", "dbctl", "dbmon", "gateway"])
+        self.assertEqual(len(whole["history"]["decisions"]), 3)
+        remote = json.loads(self.top(f"127.0.0.1:{self.agent.requests}", "--once", "--json").stdout)
+        self.assertEqual(remote["status"]["source"], "agent")
+        self.assertEqual(remote["history"], whole["history"])
+
+    def test_remote(self):
+        self.live()
+        self.assertTrue(until(lambda: self.agent.said_ok('event 5 0 member.changed {}')))
+        answer = self.top(f"127.0.0.1:{self.agent.requests}", "--once", "--ascii")
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        for words in ("mha4rdb demo", "n1 serves, VIP on n1", "WORKERS", "5.0 member.changed"):
+            self.assertIn(words, answer.stdout)
+        nobody = self.top("127.0.0.1:1", "--once")
+        self.assertEqual(nobody.returncode, 3)
+        self.assertIn("127.0.0.1:1: no answer", nobody.stderr)
+
+    def test_what_was_recorded_is_replayed(self):
+        self.live()
+        path = os.path.join(self.agent.base, "run.top")
+        recorder = subprocess.Popen([ARGS.top, f"127.0.0.1:{self.agent.requests}", "--interval",
+                                     "50", "--record", path], stdin=subprocess.DEVNULL)
+        self.assertTrue(until(lambda: os.path.exists(path) and os.path.getsize(path) > 5000))
+        self.agent.do("set peer2.receiving 0")
+        self.agent.do("publish")
+        before = os.path.getsize(path)
+        self.assertTrue(until(lambda: os.path.getsize(path) > before + 5000))
+        recorder.terminate()
+        self.assertEqual(recorder.wait(20), 0)
+        self.agent.close()
+        try:
+            answer = self.top("--replay", path, "--once", "--ascii")
+            self.assertEqual(answer.returncode, 0, answer.stderr)
+            self.assertIn("n2: streaming -> detached", answer.stdout)
+            self.assertIn("replay", self.top("--record", path, "--replay", path).stderr)
+        finally:
+            self.agent = Agent()
+
+    def test_recordings_that_are_none(self):
+        path = os.path.join(self.agent.base, "foreign")
+        for content, words in ((b"", "no recording"), (b"mha-top record 1\n", "holds no frame"),
+                               (b"mha-top record 7\nxx", "another format"),
+                               (b"mha-top record 1\n\x09\0\0\0abcdefg", "is cut off"),
+                               (b"#!/bin/sh\nexit 0\n# and more", "no recording")):
+            with open(path, "wb") as file:
+                file.write(content)
+            answer = self.top("--replay", path, "--once")
+            self.assertEqual(answer.returncode, 1, content)
+            self.assertIn(words, answer.stderr)
+        self.agent.do("publish")
+        answer = self.local("--record", path, "--once")
+        self.assertEqual(answer.returncode, 1)
+        self.assertIn("File exists", answer.stderr)
 
     def test_refusals(self):
-        self.assertEqual(self.top("--interval", "1").returncode, 2)
-        self.assertEqual(self.top("--svg").returncode, 2)
-        self.assertEqual(self.top("extra").returncode, 2)
-        nowhere = subprocess.run([ARGS.top, "--once", "--run-dir", "/nowhere"],
-                                 capture_output=True, text=True)
+        for args in (["--interval", "1"], ["--svg"], ["--json"], ["one", "two"],
+                     ["--once", "--svg", "--json"], ["--once", "--size", "3x3"],
+                     ["--run-dir", "/x", "host"], ["--bogus"]):
+            self.assertEqual(self.top(*args).returncode, 2, args)
+        nowhere = self.top("--once", "--run-dir", "/nowhere")
         self.assertEqual(nowhere.returncode, 3)
         self.assertIn("mhad", nowhere.stderr)
 
     def test_on_a_terminal(self):
         self.agent.do("live 50")
-        import fcntl
-        import pty
-        import struct
-        import termios
-        pid, fd = pty.fork()
-        if pid == 0:
-            os.execve(ARGS.top, ["mha-top", "--run-dir", self.agent.run, "--interval", "100"],
-                      {"TERM": "xterm", "LC_ALL": "C.UTF-8"})
-        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        seen = b""
+        screen = Terminal(ARGS.top, "--run-dir", self.agent.run, "--interval", "100")
+        self.assertTrue(screen.shows("MEMBER", "n3", "WORKERS"))
+        screen.keys("h")
+        self.assertTrue(screen.shows("sort members"))
+        screen.keys("x")
+        self.assertTrue(screen.shows("WORKERS"))
+        screen.keys("s")
+        self.assertTrue(screen.shows("▾"))
+        screen.keys("d")
+        self.assertTrue(screen.shows("DECISION 1 of 3", "No acknowledged commit was lost"))
+        screen.keys("\033OD")
+        self.assertTrue(screen.shows("2", "database_down"))
+        screen.keys("x")
+        self.assertTrue(screen.shows("WORKERS"))
+        screen.resize(50, 160)
+        self.assertTrue(screen.shows("LSN RACE", "EVENTS"))
+        screen.keys("q")
+        self.assertEqual(screen.end(), 0)
 
-        def shows(*words):
-            nonlocal seen
-            deadline = time.monotonic() + 10
-            while time.monotonic() < deadline:
-                seen += os.read(fd, 65536)
-                if all(word.encode() in seen for word in words):
-                    seen = b""
-                    return True
-            return False
+    def test_without_colours(self):
+        self.agent.do("live 50")
+        for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+            screen = Terminal(ARGS.top, "--run-dir", self.agent.run, "--interval", "100",
+                              **environment)
+            self.assertTrue(until(lambda: screen.seen or select.select([screen.fd], [], [], 0)[0]))
+            deadline = time.monotonic() + 30
+            while b"WORKERS" not in screen.seen and time.monotonic() < deadline:
+                screen.seen += os.read(screen.fd, 65536)
+            self.assertEqual(bool(re.search(rb"\033\[3[0-9]m", screen.seen)), coloured)
+            screen.keys("q")
+            self.assertEqual(screen.end(), 0)
 
-        self.assertTrue(shows("MEMBER", "n3", "WORKERS"))
-        os.write(fd, b"h")
-        self.assertTrue(shows("sort members"))
-        os.write(fd, b"x")
-        self.assertTrue(shows("WORKERS"))
-        os.write(fd, b"s")
-        self.assertTrue(shows("▾"))
-        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
-        self.assertTrue(shows("EVENTS"))
-        os.write(fd, b"q")
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                if not os.read(fd, 65536):
-                    break
-            except OSError:
-                break
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
-        os.close(fd)
+    def test_a_switchover_is_typed(self):
+        self.live()
+        self.assertTrue(until(lambda: self.agent.said_ok('event 5 0 member.changed {}')))
+        self.assertTrue(until(lambda: '"index": 5' in self.agent.ctl("events", "--json").stdout))
+        self.agent.do("answer 0 0 2 30")
+        screen = Terminal(ARGS.top, "--run-dir", self.agent.run, "--interval", "100")
+        self.assertTrue(screen.shows("WORKERS"))
+        screen.keys("S")
+        self.assertTrue(screen.shows("this member is the primary"))
+        screen.keys("x", "j", "S")
+        self.assertTrue(screen.shows("Type the name of the new primary (n2)"))
+        screen.keys("n3\r")
+        self.assertTrue(screen.shows("nothing was changed"))
+        self.assertEqual(self.agent.do("calls").split()[0], "0")
+        screen.keys("x", "S", "n2\r")
+        self.assertTrue(screen.shows("is on record as operation 30"))
+        self.assertEqual(self.agent.do("calls").split()[:3], ["1", "1", "2"])
+        screen.keys("x", "q")
+        self.assertEqual(screen.end(), 0)
+        remote = Terminal(ARGS.top, f"127.0.0.1:{self.agent.requests}", "--interval", "100")
+        self.assertTrue(remote.shows("WORKERS"))
+        remote.keys("j", "S")
+        self.assertTrue(remote.shows("asked for on a member"))
+        remote.keys("x", "q")
+        self.assertEqual(remote.end(), 0)
 
 
 def main():

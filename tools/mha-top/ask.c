@@ -49,7 +49,7 @@ static void helper_run(const char *run_dir, char *target, int to)
 	request.call_case = MHA__CLIENT__REQUEST__CALL_SWITCHOVER;
 	request.switchover = &call;
 	if (client_local_endpoint(run_dir, endpoint, &why) < 0 ||
-	    client_open(&client, endpoint, &why) < 0) {
+	    client_open(&client, endpoint, NULL, &why) < 0) {
 		dprintf(to, "Nothing was asked for: %s.", why.text);
 		_exit(1);
 	}

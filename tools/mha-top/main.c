@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "client/remote.h"
 #include "top/render.h"
 #include "top/screen.h"
 #include "top/svg.h"
 #include "view/json.h"
 
 #define RUN_DIR_DEFAULT  "/run/mha4rdb"
-#define PORT_DEFAULT     "7401"
 #define INTERVAL_DEFAULT 500
 #define INTERVAL_MIN     50
 #define INTERVAL_MAX     60000
@@ -27,7 +27,7 @@ enum exit_status { EXIT_DONE = 0, EXIT_ERROR = 1, EXIT_USAGE = 2, EXIT_NO_AGENT 
 
 struct command_line {
 	const char *run_dir;
-	char endpoint[160]; /* empty: the local segment */
+	struct client_remote remote; /* host NULL: the local segment */
 	const char *record;
 	const char *replay;
 	unsigned interval_ms; /* 0: none was given */
@@ -44,7 +44,9 @@ static void usage(FILE *to)
 		"usage: mha-top [--run-dir DIR | HOST[:PORT] | --replay FILE] [--record FILE]\n"
 		"               [--interval MS] [--ascii] [--once [--json | --svg] [--size "
 		"WxH]]\n\n"
-		"  HOST[:PORT]    ask the agent there (client.listen; port %s)\n"
+		"  HOST[:PORT]    ask the agent there (client.listen; port %d)\n"
+		"  --key FILE     the client's key, for an agent that wants one\n"
+		"  --server-key K that agent's public key, or a file with it (FILE.agents)\n"
 		"  --run-dir DIR  paths.run_dir of the local agent, whose segment is read (%s)\n"
 		"  --replay FILE  show what was recorded\n"
 		"  --record FILE  record what is seen into a new file\n"
@@ -56,20 +58,8 @@ static void usage(FILE *to)
 		"  --size WxH     with --once: cells of the view (%dx%d)\n"
 		"  --help         this text\n\n"
 		"Exit status: 0 done; 1 error; 2 wrong usage; 3 no status segment, or no answer.\n",
-		PORT_DEFAULT, RUN_DIR_DEFAULT, INTERVAL_MIN, INTERVAL_MAX, INTERVAL_DEFAULT,
+		CLIENT_PORT, RUN_DIR_DEFAULT, INTERVAL_MIN, INTERVAL_MAX, INTERVAL_DEFAULT,
 		ONCE_WIDTH, ONCE_HEIGHT);
-}
-
-/* "host", "host:port", "[address]:port" and "tcp://..." as a ZeroMQ endpoint. */
-static bool parse_host(const char *text, char endpoint[160])
-{
-	const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']');
-	const bool whole = strncmp(text, "tcp://", 6) == 0 || strncmp(text, "ipc://", 6) == 0;
-	const bool port = colon != NULL && (bracket == NULL || colon > bracket);
-	int length = snprintf(endpoint, 160, "%s%s%s%s", whole ? "" : "tcp://", text,
-			      whole || port ? "" : ":", whole || port ? "" : PORT_DEFAULT);
-
-	return text[0] != '\0' && length > 0 && length < 160;
 }
 
 static bool parse_size(const char *text, struct command_line *line)
@@ -111,6 +101,12 @@ static bool take_option(int option, struct command_line *line)
 			return false;
 		}
 		return true;
+	case 'k':
+		line->remote.key_file = optarg;
+		return true;
+	case 'K':
+		line->remote.server_key = optarg;
+		return true;
 	case 'z':
 		if (!parse_size(optarg, line)) {
 			fprintf(stderr, "mha-top: --size %s: 20x5 to %dx%d is wanted\n", optarg,
@@ -149,6 +145,8 @@ static int parse_options(int argc, char **argv, struct command_line *line)
 		{"svg", no_argument, NULL, 'v'},
 		{"ascii", no_argument, NULL, 'a'},
 		{"help", no_argument, NULL, 'h'},
+		{"key", required_argument, NULL, 'k'},
+		{"server-key", required_argument, NULL, 'K'},
 		{0},
 	};
 	unsigned sources;
@@ -169,10 +167,8 @@ static int parse_options(int argc, char **argv, struct command_line *line)
 		usage(stderr);
 		return EXIT_USAGE;
 	}
-	if (optind < argc && !parse_host(argv[optind], line->endpoint)) {
-		fprintf(stderr, "mha-top: '%s': HOST or HOST:PORT is wanted\n", argv[optind]);
-		return EXIT_USAGE;
-	}
+	if (optind < argc)
+		line->remote.host = argv[optind];
 	return -1;
 }
 
@@ -271,16 +267,32 @@ static int run_once(struct origin *origin, const struct command_line *line)
 	return status;
 }
 
+static int open_remote(const struct command_line *line, struct origin **origin, struct err *why)
+{
+	const unsigned interval_ms = line->interval_ms ? line->interval_ms : INTERVAL_DEFAULT;
+	char endpoint[CLIENT_ENDPOINT_SIZE];
+	struct client_keys keys;
+	int rc;
+
+	if (line->remote.key_file == NULL) {
+		rc = client_remote_endpoint(line->remote.host, endpoint, why);
+		return rc < 0 ? rc : origin_open_remote(origin, endpoint, NULL, interval_ms, why);
+	}
+	rc = client_remote_find(&line->remote, endpoint, &keys, why);
+	if (rc == 0)
+		rc = origin_open_remote(origin, endpoint, &keys, interval_ms, why);
+	explicit_bzero(&keys, sizeof(keys));
+	return rc;
+}
+
 static int open_origin(const struct command_line *line, struct origin **origin, struct err *why)
 {
 	int rc;
 
 	if (line->replay != NULL)
 		rc = origin_open_replay(origin, line->replay, why);
-	else if (line->endpoint[0] != '\0')
-		rc = origin_open_remote(origin, line->endpoint,
-					line->interval_ms ? line->interval_ms : INTERVAL_DEFAULT,
-					why);
+	else if (line->remote.host != NULL)
+		rc = open_remote(line, origin, why);
 	else
 		rc = origin_open_local(origin, line->run_dir ? line->run_dir : RUN_DIR_DEFAULT,
 				       why);
@@ -298,7 +310,7 @@ static int run_screen(struct origin *origin, const struct command_line *line, bo
 				     .headless = headless};
 	struct err why = {0};
 
-	if (line->replay == NULL && line->endpoint[0] == '\0')
+	if (line->replay == NULL && line->remote.host == NULL)
 		setup.run_dir = line->run_dir ? line->run_dir : RUN_DIR_DEFAULT;
 	if (setup.interval_ms == 0)
 		setup.interval_ms = setup.replay ? origin_pace_ms(origin) : INTERVAL_DEFAULT;

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "client/client.h"
 
 #define ASK_TIMEOUT_MS 2000
 #define FRAMES_MAX     1000000
@@ -181,7 +180,8 @@ static void tell_trouble(struct record_writer *writer, struct err *why)
 }
 
 /* The helper: frames into the pipe until nobody wants them. */
-static void helper_run(const char *endpoint, unsigned interval_ms, int stop, int to)
+static void helper_run(const char *endpoint, const struct client_keys *keys, unsigned interval_ms,
+		       int stop, int to)
 {
 	struct record_writer writer = {.fd = to, .name = "pipe"};
 	Mha__Client__Events since = MHA__CLIENT__EVENTS__INIT;
@@ -191,7 +191,7 @@ static void helper_run(const char *endpoint, unsigned interval_ms, int stop, int
 
 	/* The first question asks for what came before, too. */
 	for (;;) {
-		int rc = client == NULL ? client_open(&client, endpoint, &why) : 0;
+		int rc = client == NULL ? client_open(&client, endpoint, keys, &why) : 0;
 
 		if (rc == 0)
 			rc = ask_all(client, &since, &writer, &why);
@@ -205,8 +205,8 @@ static void helper_run(const char *endpoint, unsigned interval_ms, int stop, int
 	}
 }
 
-int origin_open_remote(struct origin **opened, const char *endpoint, unsigned interval_ms,
-		       struct err *why)
+int origin_open_remote(struct origin **opened, const char *endpoint, const struct client_keys *keys,
+		       unsigned interval_ms, struct err *why)
 {
 	int frames[2] = {-1, -1}, stop[2] = {-1, -1};
 	struct origin *origin;
@@ -224,7 +224,7 @@ int origin_open_remote(struct origin **opened, const char *endpoint, unsigned in
 	if (rc == 0 && origin->helper == 0) {
 		close(frames[0]);
 		close(stop[1]);
-		helper_run(endpoint, interval_ms, stop[0], frames[1]);
+		helper_run(endpoint, keys, interval_ms, stop[0], frames[1]);
 	}
 	if (frames[1] >= 0)
 		close(frames[1]);

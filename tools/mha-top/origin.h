@@ -2,6 +2,7 @@
 #ifndef MHA_TOP_ORIGIN_H
 #define MHA_TOP_ORIGIN_H
 
+#include "client/client.h"
 #include "top/record.h"
 #include "view/message.h"
 
@@ -10,11 +11,12 @@ struct origin;
 /* Reads the local agent's status segment and asks nobody. ERR_NOT_FOUND: there is none. */
 MUST_CHECK int origin_open_local(struct origin **origin, const char *run_dir, struct err *why);
 /*
- * Asks the agent at `endpoint` every `interval_ms`, from a process of its own: nothing here waits
- * for a network.
+ * Asks the agent at `endpoint` (with `keys`; NULL: without encryption) every `interval_ms`, from a
+ * process of its own: nothing here waits for a network.
  */
 MUST_CHECK int origin_open_remote(struct origin **origin, const char *endpoint,
-				  unsigned interval_ms, struct err *why);
+				  const struct client_keys *keys, unsigned interval_ms,
+				  struct err *why);
 /* Reads the whole recording; an error names what is wrong with it and where. */
 MUST_CHECK int origin_open_replay(struct origin **origin, const char *path, struct err *why);
 /* NULL is fine. */

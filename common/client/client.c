@@ -13,8 +13,10 @@
 
 #include "base/check.h"
 
+#define FRAMES_PASSED_OVER_MAX 64
+
 struct client {
-	void *context;
+	void *context; /* NULL: somebody else's */
 	void *socket;
 	void *monitor; /* with keys: tells that a handshake failed; else NULL */
 	uint64_t last_id;
@@ -79,6 +81,11 @@ static int set_keys(struct client *client, const struct client_keys *keys, struc
 	    zmq_setsockopt(client->socket, ZMQ_CURVE_PUBLICKEY, keys->public, size) != 0 ||
 	    zmq_setsockopt(client->socket, ZMQ_CURVE_SECRETKEY, keys->secret, size) != 0)
 		return zmq_failed("keys", why);
+	return 0;
+}
+
+static int watch_handshake(struct client *client, struct err *why)
+{
 	if (zmq_socket_monitor(client->socket, MONITOR,
 			       ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
 				       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
@@ -91,19 +98,24 @@ static int set_keys(struct client *client, const struct client_keys *keys, struc
 	return 0;
 }
 
-static int client_connect(struct client *client, const struct client_keys *keys, struct err *why)
+static int client_connect(struct client *client, void *context, const struct client_keys *keys,
+			  struct err *why)
 {
 	const int64_t reply_max = CLIENT_REPLY_MAX;
 
-	client->context = zmq_ctx_new();
-	if (client->context == NULL)
+	if (context == NULL)
+		context = client->context = zmq_ctx_new();
+	if (context == NULL)
 		return zmq_failed("ZeroMQ", why);
-	client->socket = zmq_socket(client->context, ZMQ_DEALER);
+	client->socket = zmq_socket(context, ZMQ_DEALER);
 	if (client->socket == NULL || set_int(client->socket, ZMQ_LINGER, 0) != 0 ||
 	    set_int(client->socket, ZMQ_IPV6, 1) != 0 ||
 	    zmq_setsockopt(client->socket, ZMQ_MAXMSGSIZE, &reply_max, sizeof(reply_max)) != 0)
 		return zmq_failed("ZeroMQ socket", why);
 	if (keys != NULL && set_keys(client, keys, why) < 0)
+		return ERR_IO;
+	/* Only client_call() looks, and the monitor's name is one per context. */
+	if (keys != NULL && client->context != NULL && watch_handshake(client, why) < 0)
 		return ERR_IO;
 	if (zmq_connect(client->socket, client->endpoint) != 0)
 		return zmq_failed(client->endpoint, why);
@@ -112,6 +124,12 @@ static int client_connect(struct client *client, const struct client_keys *keys,
 
 int client_open(struct client **opened, const char *endpoint, const struct client_keys *keys,
 		struct err *why)
+{
+	return client_open_in(opened, NULL, endpoint, keys, why);
+}
+
+int client_open_in(struct client **opened, void *context, const char *endpoint,
+		   const struct client_keys *keys, struct err *why)
 {
 	struct client *client;
 	int rc;
@@ -130,7 +148,7 @@ int client_open(struct client **opened, const char *endpoint, const struct clien
 	if (client == NULL)
 		return err_set(why, ERR_NO_MEMORY, "client: %zu bytes", sizeof(*client));
 	memcpy(client->endpoint, endpoint, strlen(endpoint) + 1);
-	if ((rc = client_connect(client, keys, why)) < 0) {
+	if ((rc = client_connect(client, context, keys, why)) < 0) {
 		client_close(client);
 		return rc;
 	}
@@ -153,20 +171,24 @@ void client_close(struct client *client)
 	free(client);
 }
 
-static int64_t now_ms(void)
+int64_t client_now_ms(void)
 {
 	struct timespec now;
 
-	CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+	CHECK(clock_gettime(CLOCK_BOOTTIME, &now) == 0);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int client_send(struct client *client, const Mha__Client__Request *request, struct err *why)
+int client_send(struct client *client, Mha__Client__Request *request, struct err *why)
 {
-	size_t size = mha__client__request__get_packed_size(request);
-	uint8_t *bytes = malloc(size);
+	uint8_t *bytes;
+	size_t size;
 	int rc = 0;
 
+	request->version = CLIENT_VERSION;
+	request->id = ++client->last_id;
+	size = mha__client__request__get_packed_size(request);
+	bytes = malloc(size);
 	if (bytes == NULL)
 		return err_set(why, ERR_NO_MEMORY, "request: %zu bytes", size);
 	CHECK(mha__client__request__pack(request, bytes) == size);
@@ -174,6 +196,50 @@ static int client_send(struct client *client, const Mha__Client__Request *reques
 		rc = zmq_failed(client->endpoint, why);
 	free(bytes);
 	return rc;
+}
+
+Mha__Client__Reply *client_take(struct client *client)
+{
+	Mha__Client__Reply *reply = NULL;
+
+	/* Bounded: whoever floods this socket does not keep the caller here. */
+	for (unsigned i = 0; i < FRAMES_PASSED_OVER_MAX && reply == NULL; i++) {
+		zmq_msg_t frame;
+		bool any;
+
+		CHECK(zmq_msg_init(&frame) == 0);
+		any = zmq_msg_recv(&frame, client->socket, ZMQ_DONTWAIT) >= 0;
+		if (any)
+			reply = mha__client__reply__unpack(NULL, zmq_msg_size(&frame),
+							   zmq_msg_data(&frame));
+		zmq_msg_close(&frame);
+		if (!any)
+			break;
+	}
+	return reply;
+}
+
+bool client_waiting(struct client *client)
+{
+	int events = 0;
+	size_t size = sizeof(events);
+
+	return zmq_getsockopt(client->socket, ZMQ_EVENTS, &events, &size) == 0 &&
+	       (events & ZMQ_POLLIN) != 0;
+}
+
+int client_fd(struct client *client)
+{
+	int fd = -1;
+	size_t size = sizeof(fd);
+
+	CHECK(zmq_getsockopt(client->socket, ZMQ_FD, &fd, &size) == 0);
+	return fd;
+}
+
+void *client_socket(struct client *client)
+{
+	return client->socket;
 }
 
 Mha__Client__Reply *client_reply_decode(const void *bytes, size_t size, uint64_t id)
@@ -238,18 +304,16 @@ static int handshake_failed(struct client *client, struct err *why)
 int client_call(struct client *client, Mha__Client__Request *request, unsigned timeout_ms,
 		Mha__Client__Reply **reply, struct err *why)
 {
-	const int64_t deadline = now_ms() + timeout_ms;
+	const int64_t deadline = client_now_ms() + timeout_ms;
 	int rc;
 
 	*reply = NULL;
-	request->version = CLIENT_VERSION;
-	request->id = ++client->last_id;
 	if ((rc = client_send(client, request, why)) < 0)
 		return rc;
 	while (*reply == NULL) {
 		zmq_pollitem_t items[2] = {{.socket = client->socket, .events = ZMQ_POLLIN},
 					   {.socket = client->monitor, .events = ZMQ_POLLIN}};
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - client_now_ms();
 
 		if (left <= 0)
 			return err_set(why, ERR_TIMEOUT, "%s: no answer within %u ms",

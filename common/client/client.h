@@ -1,9 +1,12 @@
 /*
- * A client of the agent's request socket (proto/client.proto): one request at a time, every wait
- * with a deadline. Not thread-safe; one client per thread.
+ * A client of the agent's request socket (proto/client.proto), every wait with a deadline: one
+ * request at a time with client_call(), or several under way with client_send() and client_take().
+ * Not thread-safe; one client per thread.
  */
 #ifndef MHA_CLIENT_CLIENT_H
 #define MHA_CLIENT_CLIENT_H
+
+#include <stdbool.h>
 
 #include "base/err.h"
 #include "client.pb-c.h"
@@ -11,14 +14,15 @@
 #define CLIENT_VERSION       1
 #define CLIENT_REPLY_MAX     (INT64_C(1024) * 1024)
 #define CLIENT_ENDPOINT_SIZE 192
+#define CLIENT_KEY_SIZE      41 /* Z85 with the final NUL */
 
 struct client;
 
 /* CURVE, all Z85: who is asked, and who asks. */
 struct client_keys {
-	char server[41]; /* the agent's public key */
-	char public[41];
-	char secret[41]; /* overwritten by whoever has used it */
+	char server[CLIENT_KEY_SIZE]; /* the agent's public key */
+	char public[CLIENT_KEY_SIZE];
+	char secret[CLIENT_KEY_SIZE]; /* overwritten by whoever has used it */
 };
 
 /*
@@ -35,6 +39,12 @@ MUST_CHECK int client_local_endpoint(const char *run_dir, char endpoint[CLIENT_E
  */
 MUST_CHECK int client_open(struct client **client, const char *endpoint,
 			   const struct client_keys *keys, struct err *why);
+/*
+ * The same in the caller's ZeroMQ context, which outlives the client (NULL: one of its own). There
+ * client_call() cannot tell ERR_PERM from ERR_TIMEOUT.
+ */
+MUST_CHECK int client_open_in(struct client **client, void *context, const char *endpoint,
+			      const struct client_keys *keys, struct err *why);
 /* NULL is fine. */
 void client_close(struct client *client);
 
@@ -53,5 +63,22 @@ MUST_CHECK int client_call(struct client *client, Mha__Client__Request *request,
 Mha__Client__Reply *client_reply_decode(const void *bytes, size_t size, uint64_t id);
 MUST_CHECK int client_reply_check(const Mha__Client__Reply *reply, struct err *why);
 void client_reply_free(Mha__Client__Reply *reply);
+
+/* Ask without waiting. `request->version` and `request->id` are filled in. */
+MUST_CHECK int client_send(struct client *client, Mha__Client__Request *request, struct err *why);
+/*
+ * The next reply that has come, to whichever request, or NULL. Frames that are no reply are passed
+ * over. Id 0: the agent could not read a request.
+ */
+Mha__Client__Reply *client_take(struct client *client);
+/* Something has come that client_take() has not been asked for. */
+bool client_waiting(struct client *client);
+/* ZMQ_FD: edge-triggered; after each readiness, client_take() until client_waiting() is false. */
+int client_fd(struct client *client);
+/* The ZeroMQ socket, for zmq_poll(). */
+void *client_socket(struct client *client);
+
+/* CLOCK_BOOTTIME in milliseconds: leases run on while a host sleeps. */
+int64_t client_now_ms(void);
 
 #endif

@@ -1,0 +1,977 @@
+/* libmha against stand-in agents that tell the truth, lies, nonsense and nothing. */
+#include <criterion/criterion.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "client/handle.h"
+#include "fake_agents.h"
+#include "wire/key.h"
+
+#define LONG_MS 20000 /* for what must come; how fast it comes is not judged */
+
+static struct fake_agents *agents;
+static struct mha *mha;
+static struct mha_error error;
+
+static void open_with(const struct mha_options *options)
+{
+	cr_assert_eq(mha_open(&mha, options, &error), 0, "%s", error.text);
+}
+
+static void start(unsigned seed)
+{
+	struct mha_options options = MHA_OPTIONS_INIT;
+
+	agents = fake_agents_open(3, NULL);
+	options.seeds = fake_agents_seed(agents, seed);
+	options.poll_ms = 100;
+	open_with(&options);
+}
+
+static void end(void)
+{
+	mha_close(mha);
+	if (agents != NULL)
+		fake_agents_close(agents);
+}
+
+static struct fake leading(uint64_t epoch)
+{
+	return (struct fake){.leads = true, .epoch = epoch, .timeline = 3, .flushed = 0x5000};
+}
+
+static struct fake following(uint64_t epoch, unsigned record, uint64_t replayed)
+{
+	return (struct fake){.epoch = epoch,
+			     .record = record,
+			     .timeline = 3,
+			     .flushed = replayed,
+			     .replayed = replayed,
+			     .streaming = true};
+}
+
+static void set(unsigned n, struct fake fake)
+{
+	fake_agents_set(agents, n, &fake);
+}
+
+/* n2 leads epoch 5; n1 and n3 follow. */
+static void set_usual(void)
+{
+	set(1, following(5, 2, 0x5000));
+	set(2, leading(5));
+	set(3, following(5, 2, 0x4000));
+}
+
+TestSuite(mha, .fini = end, .timeout = 120);
+
+Test(mha, the_leader_is_found_from_any_one_seed)
+{
+	struct mha_leader leader = MHA_LEADER_INIT;
+
+	start(1);
+	set_usual();
+	cr_assert_eq(mha_get_leader(mha, &leader, LONG_MS, &error), 0, "%s", error.text);
+	cr_expect_str_eq(leader.name, "n2");
+	cr_expect_str_eq(leader.address, "127.0.0.2");
+	cr_expect_eq(leader.port, 5433);
+	cr_expect_eq(leader.epoch, 5);
+	cr_expect(leader.valid_ms > 0 && leader.valid_ms <= 60000);
+	cr_expect_eq(leader.size, sizeof(leader));
+}
+
+Test(mha, hearsay_is_not_enough)
+{
+	struct mha_leader leader = MHA_LEADER_INIT;
+	struct fake hearsay = following(5, 2, 0x5000);
+
+	start(1);
+	hearsay.believes = 2;
+	set(1, hearsay);
+	set(2, (struct fake){.silent = true});
+	set(3, hearsay);
+	cr_expect_eq(mha_get_leader(mha, &leader, 300, &error), MHA_ERR_NO_LEADER);
+	cr_expect_not_null(strstr(error.text, "n1: its record names n2"), "%s", error.text);
+	cr_expect_not_null(strstr(error.text, "n2: no answer"), "%s", error.text);
+	cr_expect_str_eq(leader.name, "");
+	cr_expect_str_eq(mha_error_name(error.code), "no_leader");
+}
+
+Test(mha, all_answer_and_none_leads_is_told_at_once)
+{
+	struct mha_leader leader = MHA_LEADER_INIT;
+	struct fake idle = following(5, 2, 0x5000);
+	int64_t began;
+
+	start(3);
+	for (unsigned n = 1; n <= 3; n++)
+		set(n, idle);
+	began = client_now_ms();
+	cr_expect_eq(mha_get_leader(mha, &leader, 60000, &error), MHA_ERR_NO_LEADER);
+	cr_expect(client_now_ms() - began < 60000);
+	cr_expect_not_null(strstr(error.text, "n2: it does not serve: as it was told"), "%s",
+			   error.text);
+}
+
+Test(mha, silence_ends_at_the_deadline)
+{
+	struct mha_leader leader = MHA_LEADER_INIT;
+	struct mha_cluster *cluster = NULL;
+	int64_t began;
+
+	start(1);
+	set(1, (struct fake){.silent = true});
+	began = client_now_ms();
+	cr_expect_eq(mha_get_leader(mha, &leader, 200, &error), MHA_ERR_TIMEOUT);
+	cr_expect(client_now_ms() - began >= 200);
+	cr_expect_eq(mha_wait_leader(mha, &leader, 1500, &error), MHA_ERR_TIMEOUT);
+	cr_expect_eq(mha_get_cluster(mha, &cluster, 100, &error), MHA_ERR_TIMEOUT);
+	cr_expect_null(cluster);
+}
+
+struct later {
+	unsigned after_asked; /* once agent 1 was asked so often */
+	unsigned n;
+	struct fake fake;
+};
+
+static void *change_later(void *arg)
+{
+	const struct later *later = arg;
+
+	while (fake_agents_asked(agents, 1) < later->after_asked)
+		usleep(1000);
+	fake_agents_set(agents, later->n, &later->fake);
+	return NULL;
+}
+
+Test(mha, a_leader_is_waited_for)
+{
+	struct mha_leader leader = MHA_LEADER_INIT;
+	struct later later = {.after_asked = 4, .n = 3, .fake = leading(6)};
+	pthread_t thread;
+
+	start(1);
+	for (unsigned n = 1; n <= 3; n++)
+		set(n, following(5, 2, 0x5000));
+	cr_assert_eq(pthread_create(&thread, NULL, change_later, &later), 0);
+	cr_expect_eq(mha_wait_leader(mha, &leader, LONG_MS, &error), 0, "%s", error.text);
+	cr_expect_str_eq(leader.name, "n3");
+	cr_expect_eq(leader.epoch, 6);
+	pthread_join(thread, NULL);
+}
+
+Test(mha, epochs_never_go_back)
+{
+	struct mha_leader leader = MHA_LEADER_INIT;
+
+	start(1);
+	set_usual();
+	cr_assert_eq(mha_get_leader(mha, &leader, LONG_MS, &error), 0);
+	set(2, (struct fake){.silent = true});
+	set(1, leading(4));
+	set(3, following(4, 1, 0x5000));
+	cr_expect_eq(mha_get_leader(mha, &leader, 300, &error), MHA_ERR_NO_LEADER);
+	cr_expect_not_null(strstr(error.text, "n2 was confirmed for epoch 5"), "%s", error.text);
+	set(1, leading(5));
+	set(3, following(5, 1, 0x5000));
+	cr_expect_eq(mha_get_leader(mha, &leader, 300, &error), MHA_ERR_NO_LEADER);
+	cr_expect_not_null(strstr(error.text, "for which n2 was confirmed"), "%s", error.text);
+	set(1, leading(6));
+	cr_expect_eq(mha_get_leader(mha, &leader, LONG_MS, &error), 0, "%s", error.text);
+	cr_expect_str_eq(leader.name, "n1");
+}
+
+Test(mha, of_two_that_claim_one_epoch_at_most_one_is_ever_told)
+{
+	struct mha_leader leader = MHA_LEADER_INIT;
+	char told[MHA_NAME_SIZE] = "";
+
+	start(1);
+	set(1, leading(5));
+	set(2, leading(5));
+	set(3, following(5, 1, 0x5000));
+	for (unsigned i = 0; i < 30; i++) {
+		if (mha_get_leader(mha, &leader, 200, &error) < 0)
+			continue;
+		if (told[0] == '\0')
+			memcpy(told, leader.name, sizeof(told));
+		cr_expect_str_eq(leader.name, told);
+	}
+}
+
+/* The rules one by one, without sockets in between. */
+static int judge(const struct answer *rows, unsigned count, int64_t now, char name[MHA_NAME_SIZE])
+{
+	const struct answer *list[4], *winner;
+	struct err why = {0};
+	int rc;
+
+	for (unsigned i = 0; i < count; i++)
+		list[i] = &rows[i];
+	rc = leader_judge(mha, list, count, now, &winner, &why);
+	cr_expect_eq(rc == 0, winner != NULL);
+	cr_expect_eq(rc == 0, why.text[0] == '\0');
+	snprintf(name, MHA_NAME_SIZE, "%s", winner != NULL ? winner->leader.name : "");
+	return rc;
+}
+
+static struct answer claim(const char *name, uint64_t epoch, int64_t until_ms)
+{
+	struct answer answer = {.any = true, .epoch = epoch, .claims = true, .until_ms = until_ms};
+
+	snprintf(answer.node, sizeof(answer.node), "%s", name);
+	snprintf(answer.leader.name, sizeof(answer.leader.name), "%s", name);
+	answer.leader.epoch = epoch;
+	return answer;
+}
+
+Test(mha, claims_are_judged)
+{
+	struct mha_options options = MHA_OPTIONS_INIT;
+	struct answer rows[3];
+	char name[MHA_NAME_SIZE];
+
+	options.seeds = "127.0.0.1";
+	open_with(&options);
+	rows[0] = claim("n1", 5, 1000);
+	rows[1] = claim("n2", 6, 1000);
+	rows[2] = claim("n3", 6, 1000);
+	cr_expect_eq(judge(rows, 1, 1001, name), MHA_ERR_NO_LEADER, "a lease that ran out");
+	cr_expect_eq(judge(rows, 3, 900, name), MHA_ERR_NO_LEADER, "two in the newest epoch");
+	cr_expect_eq(mha->floor_epoch, 0);
+	rows[2].claims = false;
+	cr_expect_eq(judge(rows, 1, 1000, name), 0);
+	cr_expect_str_eq(name, "n1");
+	cr_expect_eq(judge(rows, 3, 900, name), 0);
+	cr_expect_str_eq(name, "n2");
+	rows[2].epoch = 7;
+	cr_expect_eq(judge(rows, 3, 900, name), MHA_ERR_NO_LEADER, "superseded by epoch 7");
+	cr_expect_eq(judge(rows, 1, 900, name), MHA_ERR_NO_LEADER, "older than confirmed");
+	cr_expect_eq(mha->floor_epoch, 6);
+	rows[0].any = false;
+	cr_expect_eq(judge(rows, 1, 900, name), MHA_ERR_TIMEOUT);
+	cr_expect_eq(judge(rows, 0, 900, name), MHA_ERR_TIMEOUT);
+}
+
+static void expect_unusable(struct fake fake, const char *part)
+{
+	struct mha_leader leader = MHA_LEADER_INIT;
+
+	set(1, fake);
+	cr_expect_neq(mha_get_leader(mha, &leader, LONG_MS, &error), 0);
+	cr_expect_not_null(strstr(error.text, part), "'%s' is not in: %s", part, error.text);
+}
+
+Test(mha, nonsense_is_named_and_passed_over)
+{
+	struct mha_leader leader = MHA_LEADER_INIT;
+	struct mha_options options = MHA_OPTIONS_INIT;
+	struct fake fake = leading(5);
+
+	agents = fake_agents_open(1, NULL);
+	options.seeds = fake_agents_seed(agents, 1);
+	options.cluster = "ours";
+	open_with(&options);
+	fake.other_cluster = true;
+	expect_unusable(fake, "it belongs to cluster 'theirs', not to 'ours'");
+	fake = leading(5);
+	fake.other_version = true;
+	expect_unusable(fake, "protocol version 2");
+	fake = leading(5);
+	fake.other_body = true;
+	expect_unusable(fake, "another question");
+	fake = leading(5);
+	fake.code = ERR_PERM;
+	expect_unusable(fake, "the agent refuses: as it was told");
+	fake = leading(5);
+	fake.garbage = true;
+	set(1, fake);
+	cr_expect_eq(mha_get_leader(mha, &leader, LONG_MS, &error), 0, "%s", error.text);
+	cr_expect_str_eq(leader.name, "n1");
+}
+
+Test(mha, the_cluster_is_the_leaders_view)
+{
+	struct mha_cluster *cluster;
+
+	start(3);
+	set_usual();
+	cr_assert_eq(mha_get_cluster(mha, &cluster, LONG_MS, &error), 0, "%s", error.text);
+	cr_expect_str_eq(cluster->name, "ours");
+	cr_expect_str_eq(cluster->told_by, "n2");
+	cr_expect_str_eq(cluster->leader, "n2");
+	cr_expect_str_eq(cluster->unknown, "");
+	cr_assert_eq(cluster->member_count, 3);
+	cr_expect_str_eq(cluster->members[0]->name, "n1");
+	cr_expect_str_eq(cluster->members[1]->role, "primary");
+	cr_expect_eq(cluster->members[2]->replayed, 0x4000);
+	mha_cluster_free(cluster);
+	set(2, (struct fake){.silent = true});
+	cr_assert_eq(mha_get_cluster(mha, &cluster, 300, &error), 0, "%s", error.text);
+	cr_expect_null(cluster->leader);
+	cr_expect_neq(cluster->unknown[0], '\0');
+	mha_cluster_free(cluster);
+}
+
+/* -- routing --------------------------------------------------------------------------------- */
+
+static int route(const struct mha_want *want, unsigned timeout_ms, struct mha_target *target)
+{
+	*target = (struct mha_target)MHA_TARGET_INIT;
+	return mha_route(mha, want, target, timeout_ms, &error);
+}
+
+Test(mha, reads_take_turns_and_writes_go_to_the_leader)
+{
+	struct mha_want want = MHA_WANT_INIT;
+	struct mha_target target;
+	unsigned seen[4] = {0};
+
+	start(1);
+	set_usual();
+	cr_assert_eq(route(NULL, LONG_MS, &target), 0, "%s", error.text);
+	cr_expect_str_eq(target.name, "n2");
+	cr_expect_eq(target.role, MHA_PRIMARY);
+	want.role = MHA_REPLICA;
+	for (unsigned i = 0; i < 8; i++) {
+		cr_assert_eq(route(&want, LONG_MS, &target), 0, "%s", error.text);
+		cr_expect_eq(target.role, MHA_REPLICA);
+		cr_expect_eq(target.epoch, 5);
+		seen[target.name[1] - '0']++;
+	}
+	cr_expect(seen[1] > 0 && seen[3] > 0 && seen[2] == 0);
+	want.role = MHA_ANY;
+	for (unsigned i = 0; i < 12; i++) {
+		cr_assert_eq(route(&want, LONG_MS, &target), 0, "%s", error.text);
+		seen[target.name[1] - '0']++;
+	}
+	cr_expect(seen[2] > 0);
+}
+
+Test(mha, lag_bounds_leave_out_who_lags)
+{
+	struct mha_want want = MHA_WANT_INIT;
+	struct mha_target target;
+
+	start(1);
+	set_usual(); /* n3 lacks 0x1000 bytes */
+	want.role = MHA_REPLICA;
+	want.max_lag_bytes = 0xfff;
+	for (unsigned i = 0; i < 6; i++) {
+		cr_assert_eq(route(&want, LONG_MS, &target), 0, "%s", error.text);
+		cr_expect_str_eq(target.name, "n1");
+		cr_expect_eq(target.lag_bytes, 0);
+	}
+	want.max_lag_bytes = 0;
+	want.max_lag_ms = 10000;
+	for (unsigned i = 0; i < 6; i++) {
+		cr_assert_eq(route(&want, LONG_MS, &target), 0, "%s", error.text);
+		cr_expect_str_eq(target.name, "n1",
+				 "n3 never had what the leader has had all along");
+		cr_expect(target.lag_ms >= 0 && target.lag_ms <= 10000);
+	}
+	set(1, following(5, 2, 0x3000));
+	cr_expect_eq(route(&want, 300, &target), 0);
+	cr_expect_str_eq(target.name, "n2", "the primary in the end");
+	want.strict = true;
+	cr_expect_eq(route(&want, 300, &target), MHA_ERR_NO_REPLICA);
+	cr_expect_not_null(strstr(error.text, "lags"), "%s", error.text);
+}
+
+Test(mha, bounds_need_a_leader_to_compare_with)
+{
+	struct mha_want want = MHA_WANT_INIT;
+	struct mha_target target;
+
+	start(1);
+	set_usual();
+	set(2, (struct fake){.silent = true});
+	want.role = MHA_REPLICA;
+	cr_expect_eq(route(&want, LONG_MS, &target), 0, "%s", error.text);
+	cr_expect_eq(target.epoch, 0);
+	cr_expect_eq(target.lag_bytes, -1);
+	want.max_lag_bytes = UINT64_MAX;
+	cr_expect_eq(route(&want, 300, &target), MHA_ERR_NO_LEADER);
+}
+
+Test(mha, a_token_is_waited_for)
+{
+	struct mha_want want = MHA_WANT_INIT;
+	struct mha_target target;
+	struct later later = {.after_asked = 8, .n = 3, .fake = following(5, 2, 0x5001)};
+	pthread_t thread;
+
+	start(1);
+	set_usual();
+	want.role = MHA_REPLICA;
+	want.after_lsn = "0/5000";
+	cr_assert_eq(route(&want, LONG_MS, &target), 0, "%s", error.text);
+	cr_expect_str_eq(target.name, "n1");
+	want.after_lsn = "0/5001";
+	cr_assert_eq(pthread_create(&thread, NULL, change_later, &later), 0);
+	cr_assert_eq(route(&want, LONG_MS, &target), 0, "%s", error.text);
+	cr_expect_str_eq(target.name, "n3");
+	cr_expect_eq(target.replayed, 0x5001);
+	pthread_join(thread, NULL);
+	want.after_lsn = "0/6000";
+	cr_assert_eq(route(&want, 300, &target), 0, "%s", error.text);
+	cr_expect_str_eq(target.name, "n2", "the primary has its own writes");
+	cr_expect_eq(target.role, MHA_PRIMARY);
+	want.strict = true;
+	cr_expect_eq(route(&want, 300, &target), MHA_ERR_NO_REPLICA);
+	cr_expect_not_null(strstr(error.text, "has not replayed that far"), "%s", error.text);
+}
+
+Test(mha, a_position_on_another_timeline_is_worth_nothing)
+{
+	struct mha_want want = MHA_WANT_INIT;
+	struct mha_target target;
+	struct fake astray = following(5, 2, 0x9000);
+
+	start(1);
+	set_usual();
+	astray.timeline = 2;
+	set(1, astray);
+	want.role = MHA_REPLICA;
+	want.strict = true;
+	want.after_lsn = "0/5000";
+	cr_expect_eq(route(&want, 300, &target), MHA_ERR_NO_REPLICA);
+	cr_expect(strstr(error.text, "timeline") != NULL || strstr(error.text, "replayed") != NULL,
+		  "%s", error.text);
+	set(3, following(5, 2, 0x5000));
+	cr_assert_eq(route(&want, LONG_MS, &target), 0, "%s", error.text);
+	cr_expect_str_eq(target.name, "n3");
+}
+
+Test(mha, without_any_replica_the_primary_is_told_at_once)
+{
+	struct mha_want want = MHA_WANT_INIT;
+	struct mha_target target;
+	struct fake detached = following(5, 2, 0x5000);
+	int64_t began;
+
+	start(1);
+	set_usual();
+	detached.streaming = false;
+	set(1, detached);
+	detached.streaming = true;
+	detached.maintenance = true;
+	set(3, detached);
+	want.role = MHA_REPLICA;
+	want.max_lag_ms = 1;
+	began = client_now_ms();
+	cr_assert_eq(route(&want, 60000, &target), 0, "%s", error.text);
+	cr_expect_str_eq(target.name, "n2");
+	cr_expect(client_now_ms() - began < 60000);
+}
+
+static const char *value_of(PQconninfoOption *options, const char *keyword)
+{
+	for (PQconninfoOption *option = options; option->keyword != NULL; option++) {
+		if (strcmp(option->keyword, keyword) == 0)
+			return option->val != NULL ? option->val : "";
+	}
+	return "";
+}
+
+static void expect_conninfo(const char *conninfo, const char *keyword, const char *value)
+{
+	PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+
+	cr_assert_not_null(options, "libpq cannot read: %s", conninfo);
+	cr_expect_str_eq(value_of(options, keyword), value, "%s in: %s", keyword, conninfo);
+	PQconninfoFree(options);
+}
+
+Test(mha, a_conninfo_survives_every_character)
+{
+	static const char NASTY[] = "a' host='evil' \\ port=1 \\' \xc3\xa9\n=";
+	const char *params[] = {"user", NASTY, "password", "", "application_name", "x y", NULL};
+	struct mha_target target = MHA_TARGET_INIT;
+	char *conninfo;
+
+	target.role = MHA_PRIMARY;
+	target.wanted = MHA_PRIMARY;
+	target.port = 6432;
+	snprintf(target.address, sizeof(target.address), "fd99::12");
+	cr_assert_eq(mha_target_conninfo(&target, params, &conninfo, &error), 0, "%s", error.text);
+	expect_conninfo(conninfo, "user", NASTY);
+	expect_conninfo(conninfo, "application_name", "x y");
+	expect_conninfo(conninfo, "host", "fd99::12");
+	expect_conninfo(conninfo, "hostaddr", "fd99::12");
+	expect_conninfo(conninfo, "port", "6432");
+	expect_conninfo(conninfo, "target_session_attrs", "read-write");
+	mha_free(conninfo);
+	snprintf(target.address, sizeof(target.address), "it's a \\name");
+	target.wanted = target.role = MHA_REPLICA;
+	cr_assert_eq(mha_target_conninfo(&target, NULL, &conninfo, &error), 0, "%s", error.text);
+	expect_conninfo(conninfo, "host", "it's a \\name");
+	expect_conninfo(conninfo, "hostaddr", "");
+	expect_conninfo(conninfo, "target_session_attrs", "standby");
+	mha_free(conninfo);
+	target.role = MHA_PRIMARY;
+	cr_assert_eq(mha_target_conninfo(&target, NULL, &conninfo, &error), 0, "%s", error.text);
+	expect_conninfo(conninfo, "target_session_attrs", "primary");
+	mha_free(conninfo);
+}
+
+Test(mha, nobody_says_where_to_go_but_the_cluster)
+{
+	static const char *const FORBIDDEN[] = {"host",
+						"hostaddr",
+						"port",
+						"service",
+						"servicefile",
+						"target_session_attrs",
+						"load_balance_hosts"};
+	struct mha_target target = MHA_TARGET_INIT;
+	const char *params[] = {"dbname", NULL, NULL};
+	char *conninfo;
+
+	cr_expect_eq(mha_target_conninfo(&target, NULL, &conninfo, &error), MHA_ERR_INVALID);
+	target.role = target.wanted = MHA_PRIMARY;
+	target.port = 5432;
+	snprintf(target.address, sizeof(target.address), "10.0.0.1");
+	for (size_t i = 0; i < sizeof(FORBIDDEN) / sizeof(FORBIDDEN[0]); i++) {
+		params[0] = FORBIDDEN[i];
+		params[1] = "evil";
+		cr_expect_eq(mha_target_conninfo(&target, params, &conninfo, &error),
+			     MHA_ERR_INVALID, "%s", FORBIDDEN[i]);
+		cr_expect_null(conninfo);
+	}
+	params[0] = "dbname=x host";
+	cr_expect_eq(mha_target_conninfo(&target, params, &conninfo, &error), MHA_ERR_INVALID);
+	params[0] = "dbname";
+	params[1] = NULL;
+	cr_expect_eq(mha_target_conninfo(&target, params, &conninfo, &error), MHA_ERR_INVALID);
+}
+
+/* -- options --------------------------------------------------------------------------------- */
+
+static int open_seeds(const char *seeds)
+{
+	struct mha_options options = MHA_OPTIONS_INIT;
+	int rc;
+
+	options.seeds = seeds;
+	mha = NULL;
+	rc = mha_open(&mha, &options, &error);
+	if (rc == 0 && strcmp(mha->links[0].endpoint, "tcp://10.0.0.1:7401") != 0 &&
+	    strcmp(mha->links[0].endpoint, "tcp://[fd99::1]:7401") != 0)
+		rc = 1;
+	mha_close(mha);
+	mha = NULL;
+	return rc;
+}
+
+Test(mha, seeds_have_many_forms)
+{
+	char many[1024] = "10.0.0.1";
+
+	cr_expect_eq(open_seeds("tcp://10.0.0.1:7401"), 0);
+	cr_expect_eq(open_seeds("  10.0.0.1:7401 , 10.0.0.2"), 0);
+	cr_expect_eq(open_seeds("10.0.0.1"), 0);
+	cr_expect_eq(open_seeds("fd99::1"), 0);
+	cr_expect_eq(open_seeds("[fd99::1]"), 0);
+	cr_expect_eq(open_seeds("[fd99::1]:7401"), 0);
+	cr_expect_eq(open_seeds(NULL), MHA_ERR_INVALID);
+	cr_expect_eq(open_seeds(" "), MHA_ERR_INVALID);
+	cr_expect_eq(open_seeds("10.0.0.1,,10.0.0.2"), MHA_ERR_INVALID);
+	cr_expect_eq(open_seeds("10.0.0.1 shortkey"), MHA_ERR_INVALID);
+	for (unsigned i = 0; i < LINKS_MAX; i++)
+		strcat(many, ",10.0.0.2");
+	cr_expect_eq(open_seeds(many), MHA_ERR_TOO_BIG);
+	memset(many, 'x', sizeof(many) - 1);
+	cr_expect_eq(open_seeds(many), MHA_ERR_TOO_BIG);
+}
+
+Test(mha, structs_carry_their_version)
+{
+	struct newer {
+		struct mha_options options;
+		void *later;
+	} newer = {.options = MHA_OPTIONS_INIT};
+	struct mha_leader leader = MHA_LEADER_INIT;
+
+	newer.options.seeds = "10.0.0.1";
+	newer.options.size = sizeof(newer);
+	open_with(&newer.options);
+	mha_close(mha);
+	newer.later = &newer;
+	cr_expect_eq(mha_open(&mha, &newer.options, &error), MHA_ERR_VERSION);
+	newer.options.size = 0;
+	cr_expect_eq(mha_open(&mha, &newer.options, &error), MHA_ERR_INVALID);
+	newer.options.size = sizeof(newer.options);
+	newer.options.poll_ms = 1;
+	cr_expect_eq(mha_open(&mha, &newer.options, &error), MHA_ERR_INVALID);
+	newer.options.poll_ms = 0;
+	open_with(&newer.options);
+	leader.size = 8;
+	cr_expect_eq(mha_get_leader(mha, &leader, 10, &error), MHA_ERR_INVALID);
+	cr_expect_not_null(strstr(error.text, "mha_leader"));
+}
+
+Test(mha, curve_keeps_everybody_else_out)
+{
+	struct mha_options options = MHA_OPTIONS_INIT;
+	struct mha_leader leader = MHA_LEADER_INIT;
+	struct key server, client, stranger;
+	struct err why = {0};
+	char path[] = "/tmp/mha-key-XXXXXX", text[KEY_FILE_MAX], seed[160];
+	int fd = mkstemp(path);
+
+	cr_assert(key_make(&server, &why) == 0 && key_make(&client, &why) == 0 &&
+		  key_make(&stranger, &why) == 0);
+	cr_assert_eq(write(fd, text, (size_t)key_format(&client, text)), (ssize_t)strlen(text));
+	close(fd);
+	agents = fake_agents_open(3, server.secret);
+	set_usual();
+	options.seeds = fake_agents_seed(agents, 1);
+	open_with(&options);
+	cr_expect_eq(mha_get_leader(mha, &leader, 300, &error), MHA_ERR_TIMEOUT, "no key");
+	mha_close(mha);
+	options.server_key = stranger.public;
+	cr_expect_eq(mha_open(&mha, &options, &error), MHA_ERR_INVALID, "no key_file");
+	options.key_file = path;
+	open_with(&options);
+	cr_expect_eq(mha_get_leader(mha, &leader, 300, &error), MHA_ERR_TIMEOUT, "wrong key");
+	mha_close(mha);
+	options.server_key = server.public;
+	open_with(&options);
+	cr_expect_eq(mha_get_leader(mha, &leader, LONG_MS, &error), 0, "%s", error.text);
+	cr_expect_str_eq(leader.name, "n2", "learned members are asked with the same key");
+	mha_close(mha);
+	/* A key behind the seed: that one is asked, others have no known key. */
+	options.server_key = NULL;
+	snprintf(seed, sizeof(seed), "%s %s", fake_agents_seed(agents, 2), server.public);
+	options.seeds = seed;
+	open_with(&options);
+	cr_expect_eq(mha_get_leader(mha, &leader, LONG_MS, &error), 0, "%s", error.text);
+	cr_expect_eq(fake_agents_asked(agents, 3), 1);
+	unlink(path);
+}
+
+/* -- listening ------------------------------------------------------------------------------- */
+
+struct heard {
+	pthread_mutex_t lock;
+	unsigned changes;
+	int last_kind;
+	uint64_t last_epoch;
+	bool went_back;
+	char last_name[MHA_NAME_SIZE];
+	char last_old[MHA_NAME_SIZE];
+	unsigned events;
+	unsigned gaps;
+	uint64_t last_index;
+	uint32_t last_sub;
+	bool out_of_order;
+	bool nested; /* call back into the library */
+};
+
+static struct heard heard;
+
+static void on_change(void *arg, const struct mha_change *change)
+{
+	struct heard *to = arg;
+	struct mha_leader leader = MHA_LEADER_INIT;
+
+	pthread_mutex_lock(&to->lock);
+	to->changes++;
+	to->went_back = to->went_back || change->epoch < to->last_epoch ||
+			change->old_epoch > change->epoch;
+	to->last_kind = change->kind;
+	to->last_epoch = change->epoch;
+	snprintf(to->last_name, sizeof(to->last_name), "%s", change->name);
+	snprintf(to->last_old, sizeof(to->last_old), "%s", change->old_name);
+	cr_expect_eq(change->kind == MHA_LEADER_LOST, change->why[0] != '\0');
+	pthread_mutex_unlock(&to->lock);
+	cr_expect_eq(mha_process(mha, &error), 0, "from a callback it does nothing");
+	if (to->nested && change->kind != MHA_LEADER_LOST)
+		cr_expect_eq(mha_get_leader(mha, &leader, LONG_MS, &error), 0);
+}
+
+static void on_event(void *arg, const struct mha_event *event)
+{
+	struct heard *to = arg;
+
+	pthread_mutex_lock(&to->lock);
+	if (event->gap) {
+		to->gaps++;
+	} else {
+		to->events++;
+		to->out_of_order = to->out_of_order || event->index < to->last_index ||
+				   (event->index == to->last_index && event->sub <= to->last_sub);
+		to->last_index = event->index;
+		to->last_sub = event->sub;
+	}
+	pthread_mutex_unlock(&to->lock);
+}
+
+/* Work only when the descriptor says so, as a loop would: a missed wake-up would hang here. */
+static bool turn_until(bool (*done)(void))
+{
+	struct pollfd item = {.fd = mha_fd(mha), .events = POLLIN};
+	const int64_t deadline = client_now_ms() + 3 * LONG_MS;
+
+	while (!done()) {
+		int64_t left = deadline - client_now_ms();
+
+		if (left <= 0)
+			return false;
+		if (poll(&item, 1, (int)left) > 0)
+			cr_expect_eq(mha_process(mha, &error), 0, "%s", error.text);
+	}
+	return true;
+}
+
+static void listen_to(bool events, bool resume, uint64_t since)
+{
+	struct mha_listener listener = MHA_LISTENER_INIT;
+
+	pthread_mutex_init(&heard.lock, NULL);
+	listener.arg = &heard;
+	listener.changed = on_change;
+	listener.event = events ? on_event : NULL;
+	listener.resume = resume;
+	listener.since_index = since;
+	cr_expect_eq(mha_fd(mha), -1);
+	cr_expect_eq(mha_process(mha, &error), MHA_ERR_INVALID);
+	cr_assert_eq(mha_listen(mha, &listener, &error), 0, "%s", error.text);
+	cr_expect_eq(mha_listen(mha, &listener, &error), MHA_ERR_EXISTS);
+}
+
+static bool found(void)
+{
+	return heard.last_kind == MHA_LEADER_FOUND;
+}
+
+static bool lost(void)
+{
+	return heard.last_kind == MHA_LEADER_LOST;
+}
+
+static bool back(void)
+{
+	return heard.last_kind == MHA_LEADER_BACK;
+}
+
+static bool changed(void)
+{
+	return heard.last_kind == MHA_LEADER_CHANGED;
+}
+
+Test(mha, changes_are_told_in_order)
+{
+	struct fake leader = leading(5);
+
+	start(1);
+	set_usual();
+	heard.nested = true;
+	listen_to(false, false, 0);
+	cr_assert(turn_until(found));
+	cr_expect_str_eq(heard.last_name, "n2");
+	/* It says itself that it has no lease any more. */
+	set(2, following(5, 2, 0x5000));
+	cr_assert(turn_until(lost));
+	cr_expect_str_eq(heard.last_old, "n2");
+	cr_expect_eq(heard.last_epoch, 5);
+	set(2, leader);
+	cr_assert(turn_until(back));
+	/* It is cut off: its lease runs out unrenewed. */
+	leader.lease_ms = 400;
+	set(2, leader);
+	heard.last_kind = 0;
+	usleep(300000);
+	(void)mha_process(mha, NULL);
+	set(2, (struct fake){.silent = true});
+	set(1, following(5, 2, 0x5000));
+	heard.last_kind = 0;
+	/* A claim with an older epoch is told to nobody. */
+	set(3, leading(4));
+	set(1, following(4, 3, 0x5000));
+	cr_assert(turn_until(lost));
+	set(3, leading(7));
+	cr_assert(turn_until(changed));
+	cr_expect_str_eq(heard.last_name, "n3");
+	cr_expect_str_eq(heard.last_old, "n2");
+	cr_expect_eq(heard.last_epoch, 7);
+	cr_expect_not(heard.went_back);
+}
+
+Test(mha, a_newer_epoch_anywhere_ends_the_old_leader)
+{
+	start(1);
+	set_usual();
+	listen_to(false, false, 0);
+	cr_assert(turn_until(found));
+	/* The old leader goes on claiming; another one was assigned epoch 6 and does not serve yet.
+	 */
+	set(3, following(6, 3, 0x5000));
+	cr_assert(turn_until(lost));
+	set(3, leading(6));
+	cr_assert(turn_until(changed));
+	cr_expect_str_eq(heard.last_name, "n3");
+	cr_expect_not(heard.went_back);
+}
+
+static unsigned wanted_events;
+
+static bool events_came(void)
+{
+	return heard.events >= wanted_events;
+}
+
+static bool gap_came(void)
+{
+	return heard.gaps > 0;
+}
+
+Test(mha, events_come_as_they_happen)
+{
+	start(1);
+	set_usual();
+	for (unsigned n = 1; n <= 3; n++)
+		fake_agents_event(agents, n, 10, 0, "failover.opened");
+	listen_to(true, false, 0);
+	cr_assert(turn_until(found));
+	for (unsigned i = 0; i < 20 && fake_agents_asked(agents, 2) < 4; i++)
+		cr_assert(turn_until(found));
+	for (uint32_t sub = 1; sub <= 5; sub++) {
+		wanted_events = heard.events + 1;
+		for (unsigned n = 1; n <= 3; n++)
+			fake_agents_event(agents, n, 11, sub, "record.changed");
+		cr_assert(turn_until(events_came));
+	}
+	cr_expect_not(heard.out_of_order);
+	cr_expect_eq(heard.gaps, 0);
+	cr_expect_eq(heard.last_index, 11);
+}
+
+Test(mha, events_are_replayed_and_gaps_are_told)
+{
+	struct fake leader = leading(5);
+
+	start(1);
+	set_usual();
+	for (unsigned n = 1; n <= 3; n++) {
+		for (uint64_t index = 10; index < 15; index++)
+			fake_agents_event(agents, n, index, 0, "record.changed");
+	}
+	wanted_events = 3;
+	listen_to(true, true, 11);
+	cr_assert(turn_until(events_came));
+	cr_expect_eq(heard.events, 3, "12, 13 and 14");
+	cr_expect_eq(heard.gaps, 0);
+	/* The agent says that it has forgotten some. */
+	leader.gap = true;
+	set(2, leader);
+	wanted_events = 4;
+	for (unsigned n = 1; n <= 3; n++)
+		fake_agents_event(agents, n, 30, 0, "record.changed");
+	cr_assert(turn_until(events_came));
+	if (heard.gaps == 0) {
+		struct fake forgetful = following(5, 2, 0x5000);
+
+		/* The stream was at another member than the leader. */
+		forgetful.gap = true;
+		set(1, forgetful);
+		set(3, forgetful);
+		for (unsigned n = 1; n <= 3; n++)
+			fake_agents_event(agents, n, 31, 0, "record.changed");
+		cr_assert(turn_until(gap_came));
+	}
+	cr_expect_not(heard.out_of_order);
+}
+
+Test(mha, the_stream_moves_on_when_its_member_is_lost)
+{
+	start(1);
+	set_usual();
+	for (unsigned n = 1; n <= 3; n++)
+		fake_agents_event(agents, n, 10, 0, "failover.opened");
+	listen_to(true, true, 9);
+	wanted_events = 1;
+	cr_assert(turn_until(events_came));
+	set(1, (struct fake){.silent = true});
+	set(2, (struct fake){.silent = true});
+	fake_agents_event(agents, 3, 11, 0, "record.changed");
+	wanted_events = 2;
+	cr_assert(turn_until(events_came));
+	cr_expect_not(heard.out_of_order);
+}
+
+Test(mha, an_agent_without_room_is_polled)
+{
+	struct fake crowded = following(5, 2, 0x5000);
+
+	start(1);
+	crowded.crowded = true;
+	set(1, crowded);
+	set(3, crowded);
+	crowded = leading(5);
+	crowded.crowded = true;
+	set(2, crowded);
+	for (unsigned n = 1; n <= 3; n++)
+		fake_agents_event(agents, n, 10, 0, "failover.opened");
+	listen_to(true, true, 10);
+	cr_assert(turn_until(found));
+	for (unsigned n = 1; n <= 3; n++)
+		fake_agents_event(agents, n, 11, 0, "record.changed");
+	wanted_events = 1;
+	cr_assert(turn_until(events_came));
+}
+
+static void *ask_often(void *arg)
+{
+	unsigned *failed = arg;
+
+	for (unsigned i = 0; i < 10; i++) {
+		struct mha_leader leader = MHA_LEADER_INIT;
+		struct mha_want want = MHA_WANT_INIT;
+		struct mha_target target = MHA_TARGET_INIT;
+
+		want.role = MHA_ANY;
+		*failed += mha_get_leader(mha, &leader, LONG_MS, NULL) < 0 ||
+			   strcmp(leader.name, "n2") != 0 ||
+			   mha_route(mha, &want, &target, LONG_MS, NULL) < 0;
+	}
+	return NULL;
+}
+
+Test(mha, one_handle_serves_many_threads)
+{
+	pthread_t threads[4];
+	unsigned failed[4] = {0};
+	int kind = 0;
+
+	start(1);
+	set_usual();
+	cr_expect_eq(mha_start_thread(mha, &error), MHA_ERR_INVALID, "nobody listens yet");
+	listen_to(true, false, 0);
+	cr_assert_eq(mha_start_thread(mha, &error), 0, "%s", error.text);
+	cr_expect_eq(mha_start_thread(mha, &error), MHA_ERR_EXISTS);
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, ask_often, &failed[i]), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		pthread_join(threads[i], NULL);
+		cr_expect_eq(failed[i], 0);
+	}
+	for (int64_t until = client_now_ms() + LONG_MS; client_now_ms() < until && kind == 0;) {
+		pthread_mutex_lock(&heard.lock);
+		kind = heard.last_kind;
+		pthread_mutex_unlock(&heard.lock);
+		usleep(1000);
+	}
+	cr_expect_eq(kind, MHA_LEADER_FOUND);
+	mha_stop_thread(mha);
+	mha_stop_thread(mha);
+	cr_expect_eq(mha_start_thread(mha, &error), 0, "%s", error.text);
+}

@@ -543,6 +543,62 @@ static void seed_replies(const char *base)
 	seed_reply(base, "events", &reply);
 }
 
+/* A leader's answer to GetStatus; the byte before it is the fuzz target's own. */
+static void seed_client_reply(const char *base)
+{
+	char cluster[] = "c", name[] = "n1", other[] = "n2", address[] = "10.0.0.1",
+	     kind[] = "data";
+	char other_address[] = "fd99::2", role[] = "standby", vip[] = "10.0.0.9";
+	Mha__Client__Reply reply = MHA__CLIENT__REPLY__INIT;
+	Mha__Client__Status status = MHA__CLIENT__STATUS__INIT;
+	Mha__Client__Leader leader = MHA__CLIENT__LEADER__INIT;
+	Mha__Client__Member members[2] = {MHA__CLIENT__MEMBER__INIT, MHA__CLIENT__MEMBER__INIT};
+	Mha__Client__Member *list[2] = {&members[0], &members[1]};
+	uint8_t bytes[512] = {0};
+	size_t size;
+
+	leader = (Mha__Client__Leader){.base = leader.base,
+				       .known = true,
+				       .name = name,
+				       .address = address,
+				       .postgres_port = 5432,
+				       .epoch = 6,
+				       .lease_ms = 900,
+				       .vip = vip,
+				       .why = leader.why};
+	for (unsigned i = 0; i < 2; i++) {
+		members[i].id = i + 1;
+		members[i].name = i == 0 ? name : other;
+		members[i].address = i == 0 ? address : other_address;
+		members[i].kind = kind;
+		members[i].role = role;
+		members[i].postgres_port = 5432;
+	}
+	status.cluster = cluster;
+	status.node = name;
+	status.epoch = 6;
+	status.leader = &leader;
+	status.n_members = 2;
+	status.members = list;
+	reply.version = 1;
+	reply.id = 1;
+	reply.body_case = MHA__CLIENT__REPLY__BODY_STATUS;
+	reply.status = &status;
+	size = mha__client__reply__get_packed_size(&reply);
+	CHECK(size < sizeof(bytes));
+	mha__client__reply__pack(&reply, bytes + 1);
+	write_seed(base, "client_reply", "first", bytes, size + 1);
+	bytes[0] = 3;
+	write_seed(base, "client_reply", "known", bytes, size + 1);
+	bytes[0] = 4;
+	write_seed(base, "client_reply", "curve", bytes, size + 1);
+	leader.epoch = 5;
+	leader.lease_ms = -1;
+	size = mha__client__reply__get_packed_size(&reply);
+	mha__client__reply__pack(&reply, bytes + 1);
+	write_seed(base, "client_reply", "no_lease", bytes, size + 1);
+}
+
 int main(int argc, char **argv)
 {
 	/* A fixed key, known to everybody: of no use but here. */
@@ -558,6 +614,7 @@ int main(int argc, char **argv)
 	seed_agents(argv[1]);
 	seed_bus(argv[1]);
 	seed_status(argv[1]);
+	seed_client_reply(argv[1]);
 	seed_requests(argv[1]);
 	seed_replies(argv[1]);
 	write_seed(argv[1], "key", "both", key, sizeof(key) - 1);

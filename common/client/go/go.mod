@@ -1,0 +1,3 @@
+module mha4rdb/client
+
+go 1.19

@@ -11,6 +11,7 @@ mha_test(NAME top SOURCES top_test.c ${gateway_fixture} DEPS mha_top)
 mha_test(NAME client SOURCES client_test.c DEPS mha_client PkgConfig::ZMQ)
 mha_test(NAME gateway_auth SOURCES gateway_auth_test.c DEPS mha_gateway)
 mha_test(NAME access SOURCES access_test.c DEPS mha_access mha_key)
+
 # libmha, against stand-in agents.
 mha_test(NAME mha SOURCES mha_test.c fake_agents.c DEPS mha_client mha_key PkgConfig::ZMQ PkgConfig::PQ)
 

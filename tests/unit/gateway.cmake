@@ -13,7 +13,10 @@ mha_test(NAME gateway_auth SOURCES gateway_auth_test.c DEPS mha_gateway)
 mha_test(NAME access SOURCES access_test.c DEPS mha_access mha_key)
 
 # libmha, against stand-in agents.
-mha_test(NAME mha SOURCES mha_test.c fake_agents.c DEPS mha_client mha_key PkgConfig::ZMQ PkgConfig::PQ)
+foreach(part mha mha_listen)
+	mha_test(NAME ${part} SOURCES ${part}_test.c fake_agents.c
+		DEPS mha_client mha_key PkgConfig::ZMQ PkgConfig::PQ)
+endforeach()
 
 # What the shared library gives away is what the header declares; programs see nothing else.
 add_test(NAME libmha_symbols

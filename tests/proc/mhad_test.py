@@ -668,7 +668,7 @@ class Orphan:
         return struct.unpack("=II", self.control.recv(64))[0]
 
 
-CONTROL_CONF, CONTROL_STOP, CONTROL_READY, CONTROL_ALIVE = 1, 2, 3, 4
+CONTROL_CONF, CONTROL_SECRET, CONTROL_STOP, CONTROL_READY, CONTROL_ALIVE = 1, 2, 3, 4, 5
 
 
 def case_skeleton(agent):

@@ -32,7 +32,7 @@ class Operations(gateway_test.Case):
                 (["switchover", "--to", "n2", "--at", "+1h", "--until", "+2h"], 1, 2, 0, 0, 0, 0),
                 (["cancel"], 3, 0, 0, 0, 0, 0),
                 (["mode", "max_availability"], 4, 0, 0, 2, 255, 0),
-                (["mode", "--quorum", "2"], 4, 0, 0, 1, 2, 0),
+                (["mode", "--quorum", "2"], 4, 0, 0, 0, 2, 0),
                 (["mode", "max_performance", "--quorum", "majority", "--pin"], 4, 0, 0, 3, 0, 0),
                 (["auto-failover", "on"], 5, 0, 0, 0, 0, 1),
                 (["auto-failover", "off"], 5, 0, 0, 0, 0, 0),

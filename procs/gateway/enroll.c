@@ -22,11 +22,13 @@ static int issue(struct gateway *gateway, const struct caller *caller,
 		 const Mha__Client__EnrollToken *wanted, struct request *out, struct err *why)
 {
 	const struct conf *conf = &gateway->worker->conf;
-	Mha__Client__TokenReply body = MHA__CLIENT__TOKEN_REPLY__INIT;
-	Mha__Client__Reply reply = MHA__CLIENT__REPLY__INIT;
+	Mha__Client__TokenReply body;
+	Mha__Client__Reply reply;
 	char text[TOKEN_SIZE];
 	int rc;
 
+	mha__client__token_reply__init(&body);
+	mha__client__reply__init(&reply);
 	if (!gateway->access->curve || conf->client_listen[0] == '\0')
 		return err_set(why, ERR_REFUSED,
 			       "a new node enrols over client.listen with client.secret_file: both "
@@ -52,11 +54,12 @@ static int use(struct gateway *gateway, const char *key, const Mha__Client__Enro
 {
 	const struct token_row *row =
 		key != NULL ? tokens_find(&gateway->tokens, key, clock_boot_ns()) : NULL;
-	Mha__Client__Reply reply = MHA__CLIENT__REPLY__INIT;
+	Mha__Client__Reply reply;
 	const struct token_node *node;
 	struct enroll_message message;
 	int rc;
 
+	mha__client__reply__init(&reply);
 	if (row == NULL)
 		return err_set(why, ERR_PERM, "enroll needs a one-time token");
 	rc = tokens_use(&gateway->tokens, row, &gateway->worker->conf, enroll, &message, why);
@@ -76,9 +79,10 @@ static int use(struct gateway *gateway, const char *key, const Mha__Client__Enro
 
 static int list(struct gateway *gateway, struct request *out)
 {
-	Mha__Client__Reply reply = MHA__CLIENT__REPLY__INIT;
+	Mha__Client__Reply reply;
 	struct enrolled_message message;
 
+	mha__client__reply__init(&reply);
 	tokens_enrolled(&gateway->tokens, &message);
 	reply.body_case = MHA__CLIENT__REPLY__BODY_ENROLLED;
 	reply.enrolled = &message.reply;

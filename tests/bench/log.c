@@ -167,7 +167,7 @@ static void take(struct bench *bench, const struct packet *packet)
 	struct raftnode *node = bench->members[packet->to].node;
 	Mha__Peer__Envelope *envelope;
 	struct raft_message message;
-	uint64_t sent_ns;
+	uint64_t sent_ns = 0;
 	struct err why;
 
 	if (packet->size == 0) {

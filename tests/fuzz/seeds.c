@@ -549,14 +549,19 @@ static void seed_client_reply(const char *base)
 	char cluster[] = "c", name[] = "n1", other[] = "n2", address[] = "10.0.0.1",
 	     kind[] = "data";
 	char other_address[] = "fd99::2", role[] = "standby", vip[] = "10.0.0.9";
-	Mha__Client__Reply reply = MHA__CLIENT__REPLY__INIT;
-	Mha__Client__Status status = MHA__CLIENT__STATUS__INIT;
-	Mha__Client__Leader leader = MHA__CLIENT__LEADER__INIT;
-	Mha__Client__Member members[2] = {MHA__CLIENT__MEMBER__INIT, MHA__CLIENT__MEMBER__INIT};
+	Mha__Client__Reply reply;
+	Mha__Client__Status status;
+	Mha__Client__Leader leader;
+	Mha__Client__Member members[2];
 	Mha__Client__Member *list[2] = {&members[0], &members[1]};
 	uint8_t bytes[512] = {0};
 	size_t size;
 
+	mha__client__reply__init(&reply);
+	mha__client__status__init(&status);
+	mha__client__leader__init(&leader);
+	mha__client__member__init(&members[0]);
+	mha__client__member__init(&members[1]);
 	leader = (Mha__Client__Leader){.base = leader.base,
 				       .known = true,
 				       .name = name,

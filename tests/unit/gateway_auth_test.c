@@ -158,13 +158,14 @@ Test(tokens, are_good_once_and_for_a_time)
 	static struct tokens tokens;
 	static struct enroll_message message;
 	char text[TOKEN_SIZE], address[] = "10.0.0.3", kind[] = "data", key[] = KEY_C, bad[] = "x";
-	Mha__Client__Enroll enroll = MHA__CLIENT__ENROLL__INIT;
+	Mha__Client__Enroll enroll;
 	const uint64_t minute = 60 * UINT64_C(1000000000);
 	struct conf *conf = conf_of_two();
 	const struct token_row *row;
 	struct token token;
 	struct err why;
 
+	mha__client__enroll__init(&enroll);
 	cr_assert_eq(tokens_issue(&tokens, conf, KEY_A, "n1", 1, 0, text, &why), ERR_EXISTS);
 	cr_assert_eq(tokens_issue(&tokens, conf, KEY_A, "N 3", 1, 0, text, &why), ERR_INVALID);
 	cr_assert_eq(tokens_issue(&tokens, conf, KEY_A, "n3", 9999, 0, text, &why), ERR_INVALID);

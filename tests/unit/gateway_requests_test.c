@@ -456,8 +456,9 @@ Test(requests, every_call_has_a_role_and_every_role_is_enforced)
 Test(requests, what_can_lose_data_needs_more_than_what_cannot)
 {
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
-	Mha__Client__Failover failover = MHA__CLIENT__FAILOVER__INIT;
+	Mha__Client__Failover failover;
 
+	mha__client__failover__init(&failover);
 	request.call_case = MHA__CLIENT__REQUEST__CALL_FAILOVER;
 	request.failover = &failover;
 	cr_expect_eq(request_needs(&request), ROLE_OPERATE);

@@ -224,11 +224,12 @@ Test(top, changes_become_events)
 
 Test(top, events_of_the_agent_come_once)
 {
-	Mha__Client__Event one = MHA__CLIENT__EVENT__INIT, *list[] = {&one};
+	Mha__Client__Event one, *list[] = {&one};
 	Mha__Client__Events events = MHA__CLIENT__EVENTS__INIT;
 	char name[] = "failover.opened", json[] = "{\"primary\":\"n1\"}";
 	struct world *world = world_new();
 
+	mha__client__event__init(&one);
 	one.index = 9;
 	one.name = name;
 	one.json = json;

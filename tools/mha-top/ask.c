@@ -39,12 +39,13 @@ static void describe(const Mha__Client__CallReply *reply, const char *target, in
 static void helper_run(const char *run_dir, char *target, int to)
 {
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
-	Mha__Client__Switchover call = MHA__CLIENT__SWITCHOVER__INIT;
+	Mha__Client__Switchover call;
 	char endpoint[CLIENT_ENDPOINT_SIZE];
 	Mha__Client__Reply *reply = NULL;
 	struct client *client;
 	struct err why = {0};
 
+	mha__client__switchover__init(&call);
 	call.to = target;
 	request.call_case = MHA__CLIENT__REQUEST__CALL_SWITCHOVER;
 	request.switchover = &call;

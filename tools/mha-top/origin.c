@@ -140,9 +140,10 @@ static int ask_all(struct client *client, Mha__Client__Events *since, struct rec
 		   struct err *why)
 {
 	Mha__Client__Reply *status = NULL, *history = NULL, *events = NULL;
-	Mha__Client__Frame frame = MHA__CLIENT__FRAME__INIT;
+	Mha__Client__Frame frame;
 	int rc = ask(client, MHA__CLIENT__REQUEST__CALL_GET_STATUS, since, &status, why);
 
+	mha__client__frame__init(&frame);
 	if (rc == 0)
 		rc = ask(client, MHA__CLIENT__REQUEST__CALL_GET_HISTORY, since, &history, why);
 	if (rc == 0)
@@ -170,9 +171,10 @@ static int ask_all(struct client *client, Mha__Client__Events *since, struct rec
 
 static void tell_trouble(struct record_writer *writer, struct err *why)
 {
-	Mha__Client__Frame frame = MHA__CLIENT__FRAME__INIT;
+	Mha__Client__Frame frame;
 	struct err failed;
 
+	mha__client__frame__init(&frame);
 	frame.wall_ms = wall_ms();
 	frame.trouble = why->text;
 	if (record_write(writer, &frame, &failed) < 0)

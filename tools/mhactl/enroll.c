@@ -23,11 +23,12 @@ static int show_json(json_t *value)
 int run_enroll_token(const struct command_line *line, struct fetched *fetched)
 {
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
-	Mha__Client__EnrollToken call = MHA__CLIENT__ENROLL_TOKEN__INIT;
+	Mha__Client__EnrollToken call;
 	char name[64];
 	struct err why = {0};
 	int rc;
 
+	mha__client__enroll_token__init(&call);
 	snprintf(name, sizeof(name), "%s", line->arguments[0]);
 	call.name = name;
 	call.minutes = (uint32_t)((line->for_ms + MS_PER_MINUTE - 1) / MS_PER_MINUTE);

@@ -10,8 +10,8 @@
 #include <zmq.h>
 
 #include "base/check.h"
-#include "base/macros.h"
 #include "base/log.h"
+#include "base/macros.h"
 #include "bus.pb-c.h"
 #include "wire/zloop.h"
 

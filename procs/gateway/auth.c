@@ -77,8 +77,9 @@ static void check_password(struct auth *auth, const struct access_table *users, 
 			   const char *password, uint64_t now_ms, struct auth_result *result)
 {
 	/* Takes as long to refuse as any: whether a name is there is not told by the time. */
-	static const char NOBODY[] = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$"
-				     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+	static const char NOBODY[crypto_pwhash_STRBYTES] =
+		"$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$"
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 	const struct access_row *row = access_by_name(users, ACCESS_PASSWORD, name);
 	const size_t at = row != NULL ? (size_t)(row - users->rows) : 0;
 	unsigned char digest[32];

@@ -493,16 +493,14 @@ static void member_families(struct page *page)
 }
 
 static void margin_family(struct page *page, const char *name, const char *help,
-			  const struct status_margins *margins,
-			  int64_t (*bound_us)(unsigned index))
+			  const struct status_margins *margins, int64_t (*bound_us)(unsigned index))
 {
 	const uint64_t all = status_margin_count(margins, STATUS_MARGIN_BOUNDS);
 
 	family(page, name, "histogram", help);
 	histogram_part(page, name, "bucket");
 	for (unsigned i = 0; i < STATUS_MARGIN_BOUNDS; i++)
-		bucket(page, "", (double)bound_us(i) / 1e6,
-		       status_margin_count(margins, i));
+		bucket(page, "", (double)bound_us(i) / 1e6, status_margin_count(margins, i));
 	count(page, ",le=\"+Inf\"", all);
 	histogram_part(page, name, "sum");
 	sample(page, "", (double)margins->sum_us / 1e6);

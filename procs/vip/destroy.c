@@ -59,8 +59,7 @@ static void destroy_one(void *arg, const struct nlmsghdr *message)
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*found) ||
 	    found->id.idiag_sport != work->port_be || found->idiag_state > TCP_CLOSING ||
-	    (1U << found->idiag_state & STATES) == 0 ||
-	    is_spared(work, found))
+	    (1U << found->idiag_state & STATES) == 0 || is_spared(work, found))
 		return;
 
 	struct nlmsghdr *ask =

@@ -216,8 +216,8 @@ PARTS = {"build": part_build, "style": part_style, "unit": part_unit, "proc": pa
          "fuzz": part_fuzz, "planted": part_planted, "sim": part_sim, "lab": part_lab,
          "scenarios": part_scenarios, "chaos": part_chaos, "model": part_model,
          "abuse": part_abuse}
-# It still finds nodes that do not come back by themselves (docs/chaos.md, "Open").
-BY_NAME = {"chaos"}
+# Long, and chaos has found a node that did not come back by itself (docs/chaos.md, "Open").
+BY_NAME = {"chaos", "abuse"}
 
 
 def main():

@@ -128,8 +128,9 @@ def heal_all(switch, port):
 
 
 def hardware_address(name):
-    """Of eth0 inside the namespace."""
-    return in_ns(name, "cat", "/sys/class/net/eth0/address").strip()
+    """Of eth0 inside the namespace; /sys would tell of the namespace that it was mounted in."""
+    shown = in_ns(name, "ip", "-o", "link", "show", "dev", "eth0").split()
+    return shown[shown.index("link/ether") + 1]
 
 
 def addresses(name):

@@ -91,16 +91,19 @@ static int check_counts(const struct conf *conf, const struct conf_source *sourc
 	unsigned able = 0;
 
 	for (unsigned i = 0; i < conf->member_count; i++) {
-		data += conf->members[i].kind == MEMBER_DATA;
-		able += conf->members[i].kind == MEMBER_DATA && conf->members[i].priority > 0;
+		if (conf->members[i].kind != MEMBER_DATA || !conf->members[i].founding)
+			continue;
+		data++;
+		able += conf->members[i].priority > 0;
 	}
 	if (data == 0)
 		return conf_refuse(source, source->members_line, "members", why,
-				   "none of them is a data member");
+				   "none of them is a founding data member");
 	if (able == 0)
 		return conf_refuse(
 			source, source->members_line, "members", why,
-			"every data member has priority 0 or nofailover, so none may be primary");
+			"every founding data member has priority 0 or nofailover, so none may be "
+			"primary");
 	if (conf->quorum_sync > data - 1)
 		return conf_refuse(
 			source, source->line[OPT_quorum_sync], OPTIONS[OPT_quorum_sync].key, why,

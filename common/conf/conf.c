@@ -115,6 +115,43 @@ static int check_member_unchanged(const struct conf_member *a, const struct conf
 	return 0;
 }
 
+/* The sandbox of a running agent lets it connect to the ports that it knew at its start. */
+static bool port_known(const struct conf *conf, uint64_t port)
+{
+	for (unsigned i = 0; i < conf->member_count; i++)
+		if (i != conf->self && conf->members[i].peer_port == port)
+			return true;
+	return false;
+}
+
+/* Rows may come and go; those that stay stay as they are. */
+static int check_members_reload(const struct conf *running, const struct conf *fresh,
+				struct err *why)
+{
+	for (unsigned i = 0; i < fresh->member_count; i++) {
+		const struct conf_member *row = &fresh->members[i];
+		const struct conf_member *before = conf_member_by_id(running, row->id);
+		int rc = 0;
+
+		if (before != NULL)
+			rc = check_member_unchanged(before, row, why);
+		else if (row->founding)
+			rc = err_set(why, ERR_REFUSED,
+				     "members: %s is new, and so none of the first members: it "
+				     "needs `founding: off`",
+				     row->name);
+		else if (running->sandbox_landlock != LANDLOCK_OFF &&
+			 !port_known(running, row->peer_port))
+			rc = err_set(why, ERR_REFUSED,
+				     "members: %s has another peer_port than all others, which "
+				     "takes effect only on a restart of the agent",
+				     row->name);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 int conf_reload_check(const struct conf *running, const struct conf *fresh, struct err *why)
 {
 	for (unsigned i = 0; i < OPTION_COUNT; i++) {
@@ -124,19 +161,7 @@ int conf_reload_check(const struct conf *running, const struct conf *fresh, stru
 				       "the agent",
 				       OPTIONS[i].key);
 	}
-	if (running->member_count != fresh->member_count)
-		return err_set(why, ERR_REFUSED,
-			       "members: %u members became %u, which takes effect only on a "
-			       "restart of the agent",
-			       running->member_count, fresh->member_count);
-	for (unsigned i = 0; i < running->member_count; i++) {
-		const int rc =
-			check_member_unchanged(&running->members[i], &fresh->members[i], why);
-
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
+	return check_members_reload(running, fresh, why);
 }
 
 const struct conf_member *conf_self(const struct conf *conf)
@@ -154,14 +179,60 @@ const struct conf_member *conf_member_by_id(const struct conf *conf, uint64_t id
 	return NULL;
 }
 
-/* FNV-1a, 64 bits: it names a cluster; what proves identity is the peer's CURVE key. */
+#define DIGEST_FIRST UINT64_C(0xcbf29ce484222325)
+
+/* FNV-1a, 64 bits: it names things; what proves identity is the peer's CURVE key. */
+static uint64_t digest_byte(uint64_t digest, unsigned char byte)
+{
+	return (digest ^ byte) * UINT64_C(0x100000001b3);
+}
+
+static uint64_t digest_text(uint64_t digest, const char *text)
+{
+	for (; *text != '\0'; text++)
+		digest = digest_byte(digest, (unsigned char)*text);
+	return digest;
+}
+
+static uint64_t digest_number(uint64_t digest, uint64_t number)
+{
+	for (unsigned i = 0; i < sizeof(number); i++)
+		digest = digest_byte(digest, (unsigned char)(number >> (8 * i)));
+	return digest;
+}
+
 uint64_t conf_cluster_digest(const struct conf *conf)
 {
-	uint64_t digest = UINT64_C(0xcbf29ce484222325);
+	const uint64_t digest = digest_text(DIGEST_FIRST, conf->cluster_id);
 
-	for (const char *c = conf->cluster_id; *c != '\0'; c++) {
-		digest ^= (unsigned char)*c;
-		digest *= UINT64_C(0x100000001b3);
+	return digest == 0 ? 1 : digest;
+}
+
+uint64_t conf_member_identity(const struct conf_member *member)
+{
+	uint64_t digest = digest_text(DIGEST_FIRST, member->name);
+
+	digest = digest_text(digest_byte(digest, 0), member->public_key);
+	return digest == 0 ? 1 : digest;
+}
+
+uint64_t conf_roster(const struct conf *conf)
+{
+	uint64_t digest = DIGEST_FIRST;
+
+	for (uint64_t id = 1; id <= CONF_MEMBERS_MAX; id++) {
+		const struct conf_member *member = conf_member_by_id(conf, id);
+
+		if (member == NULL)
+			continue;
+		digest = digest_number(digest, id);
+		digest = digest_number(digest, conf_member_identity(member));
+		digest = digest_number(digest, (uint64_t)member->kind);
+		digest = digest_number(digest, (uint64_t)member->founding);
+		digest = digest_number(digest, member->priority);
+		digest = digest_number(digest, member->peer_port);
+		digest = digest_number(digest, member->postgres_port);
+		digest = digest_byte(digest_text(digest, member->address), 0);
 	}
 	return digest == 0 ? 1 : digest;
 }
@@ -171,7 +242,7 @@ unsigned conf_data_members(const struct conf *conf)
 	unsigned data = 0;
 
 	for (unsigned i = 0; i < conf->member_count; i++)
-		data += conf->members[i].kind == MEMBER_DATA;
+		data += conf->members[i].kind == MEMBER_DATA && conf->members[i].founding;
 	return data;
 }
 

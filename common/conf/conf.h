@@ -81,7 +81,11 @@ const struct conf_member *conf_self(const struct conf *conf);
 const struct conf_member *conf_member_by_id(const struct conf *conf, uint64_t id);
 /* A 64-bit digest of cluster.id, never 0: what goes into messages and log entries. */
 uint64_t conf_cluster_digest(const struct conf *conf);
-/* How many members run a database. */
+/* Digest of the member's name and public key, never 0: whom its id is bound to. */
+uint64_t conf_member_identity(const struct conf_member *member);
+/* Digest of all rows of `members`, in whatever order they stand: equal lists, equal numbers. */
+uint64_t conf_roster(const struct conf *conf);
+/* How many of the first members run a database. */
 unsigned conf_data_members(const struct conf *conf);
 /* What a new log begins with: the file's values, defaults resolved. */
 struct settings conf_settings(const struct conf *conf);

@@ -35,12 +35,19 @@ void effect_note(struct effects *effects, const char *rule, const char *why)
 	effect->note.why = why;
 }
 
-bool agent_is_data(const struct agent *agent)
+const struct node *agent_configured(const struct agent *agent, node_id id)
 {
 	for (unsigned i = 0; i < agent->config.node_total; i++)
-		if (agent->config.nodes[i].id == agent->config.self)
-			return agent->config.nodes[i].kind == NODE_DATA;
-	return false;
+		if (agent->config.nodes[i].id == id)
+			return &agent->config.nodes[i];
+	return NULL;
+}
+
+bool agent_is_data(const struct agent *agent)
+{
+	const struct node *self = agent_configured(agent, agent->config.self);
+
+	return self != NULL && self->kind == NODE_DATA;
 }
 
 bool agent_is_primary(const struct agent *agent)
@@ -109,6 +116,7 @@ struct facts agent_own_facts(const struct agent *agent)
 	facts.node = agent->config.self;
 	facts.promise = agent_promise(agent);
 	facts.needs_rebuild = agent_needs_rebuild(agent);
+	facts.roster = agent->config.roster;
 	facts.excluded =
 		agent->self.excluded || agent->leaving || agent->excluded_until_ns > agent->now_ns;
 	facts.phase = agent->phase;
@@ -326,6 +334,9 @@ static void take_applied(struct agent *agent, struct effects *effects, const str
 		agent->assigned_ns = agent->now_ns;
 		agent->promoted_ns = 0;
 	}
+	/* Whom the database lets in for replication is written again. */
+	if (result == APPLIED && entry->kind == ENTRY_MEMBER && agent_is_primary(agent))
+		agent->configured.known = false;
 	if (!own || !agent->call_proposed)
 		return;
 	/* Another entry came first: the call is judged again on the new state. */
@@ -502,6 +513,7 @@ static void track(struct agent *agent)
 	agent_track_standings(agent);
 	agent_track_levels(agent);
 	agent_track_better(agent);
+	agent_track_servers(agent);
 }
 
 static void publish_facts(struct agent *agent, struct effects *effects)
@@ -546,14 +558,16 @@ uint64_t agent_election_delay_ns(const struct agent *agent)
 	const struct node *self = cluster_node(&agent->cluster, agent->config.self);
 
 	if (!agent_is_data(agent) || !agent->self_known || own->db != DB_STANDBY ||
-	    agent_needs_rebuild(agent) || agent_is_primary(agent))
+	    agent_needs_rebuild(agent) || agent_is_primary(agent) || self == NULL ||
+	    node_in(agent->cluster.joining | agent->cluster.leaving, self->id))
 		return delay;
 	for (node_id id = 1; id <= NODES_MAX; id++) {
 		const struct facts *other = agent_facts(agent, id, 2 * delay);
 		const struct node *node = cluster_node(&agent->cluster, id);
 
-		if (id == agent->config.self || other == NULL || node == NULL || self == NULL ||
+		if (id == agent->config.self || other == NULL || node == NULL ||
 		    node->kind != NODE_DATA || id == agent->cluster.primary ||
+		    node_in(agent->cluster.joining | agent->cluster.leaving, id) ||
 		    other->db != DB_STANDBY || other->needs_rebuild)
 			continue;
 		if (other->position.flushed > own->position.flushed)

@@ -19,10 +19,12 @@ struct agent_config {
 	node_id self;
 	uint64_t cluster_id;
 	uint8_t node_total;
-	struct node nodes[NODES_MAX];
-	uint64_t election_ns;     /* T */
-	uint64_t heartbeat_ns;    /* H */
-	struct settings settings; /* of a new log; later those of the log count */
+	struct node nodes[NODES_MAX]; /* that may be members, this one included */
+	node_set later;               /* of them: not among the first members of a new log */
+	uint64_t roster;              /* as in struct facts */
+	uint64_t election_ns;         /* T */
+	uint64_t heartbeat_ns;        /* H */
+	struct settings settings;     /* of a new log; later those of the log count */
 	/*
 	 * Planted bugs, a set of enum agent_bug bits; honoured only by the objects compiled with
 	 * MHA_PLANT_BUGS, which nothing but the simulator's own test links.
@@ -40,7 +42,12 @@ struct raft_view {
 	 */
 	bool current;
 	uint64_t term;
-	node_id leader_id;       /* NODE_NONE: not known */
+	node_id leader_id; /* NODE_NONE: not known */
+	/* Raft's own list, with a change that is not committed yet: who votes, and all of it. */
+	node_set voters;
+	node_set servers;
+	bool changing;           /* such a change is under way */
+	bool outside;            /* the list, as far as it is known here, does not name this node */
 	uint64_t lease_until_ns; /* 0: no lease. Only ever set on the leader */
 };
 
@@ -113,6 +120,13 @@ struct agent_event {
 	};
 };
 
+/* What Raft is to make of a node. */
+enum server_role {
+	SERVER_NONE = 0, /* no part of it */
+	SERVER_LEARNER,  /* gets the log, has no vote */
+	SERVER_VOTER,    /* once it has the whole log */
+};
+
 enum effect_kind {
 	FX_PROPOSE = 1, /* append `entry`; at most one is outstanding */
 	FX_TRANSFER,    /* give up the lease, then hand the leadership to `node` */
@@ -123,6 +137,7 @@ enum effect_kind {
 	FX_GRANT,       /* to vip: `grant.epoch` may serve until `grant.until_ns`; no result */
 	FX_NOTE,        /* for people: a rule of a table matched */
 	FX_CALL_RESULT, /* the end of a call, for the member `node` */
+	FX_SERVER, /* make `node` a `role` of Raft, if that can be done now; tried again else */
 };
 
 struct effect {
@@ -142,6 +157,7 @@ struct effect {
 			const char *why;  /* the table's last column, static */
 		} note;
 		struct call_result call_result;
+		uint8_t role; /* enum server_role */
 	};
 };
 
@@ -277,6 +293,8 @@ struct agent {
 	bool halted;           /* and has */
 	node_id better;        /* who should be primary by priority, and since when */
 	uint64_t better_ns;
+	uint64_t unlisted_ns; /* since when Raft has had a server that is not on the list */
+	uint64_t server_ns;   /* when it was last asked to change its servers */
 	/*
 	 * When the primary was heard of last at a position that the node has: what it lacks was
 	 * committed after that.

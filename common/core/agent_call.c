@@ -21,7 +21,7 @@ static void find(struct findings *found, uint8_t kind, node_id node, uint64_t va
 		found->list[found->count++] = (struct blocker){kind, node, value, limit};
 }
 
-static bool serving(const struct agent *agent)
+bool agent_serving(const struct agent *agent)
 {
 	return (agent->phase == PHASE_STEADY || agent->phase == PHASE_SWITCH) &&
 	       agent_has_lease(agent) && agent->self.db == DB_PRIMARY;
@@ -72,6 +72,8 @@ static void find_target(const struct agent *agent, node_id id, struct findings *
 		find(found, BLOCK_MAINTENANCE, id, 0, 0);
 	if (node_in(agent->cluster.rebuilding, id))
 		find(found, BLOCK_REBUILDING, id, 0, 0);
+	if (node_in(agent->cluster.joining | agent->cluster.leaving, id))
+		find(found, BLOCK_MEMBER_CHANGE, id, 0, 0);
 }
 
 /* It must be able to answer, to hold everything and to serve. */
@@ -143,7 +145,7 @@ unsigned agent_switch_blockers(const struct agent *agent, node_id node,
 	struct findings found = {.list = list};
 	unsigned needed = sync_answers_needed(cluster->record);
 
-	if (!serving(agent))
+	if (!agent_serving(agent))
 		find(&found, BLOCK_NOT_SERVING, NODE_NONE, 0, 0);
 	if (cluster->settings.paused)
 		find(&found, BLOCK_PAUSED, NODE_NONE, 0, 0);
@@ -262,7 +264,7 @@ static void judge_failover(const struct agent *agent, const struct call *call,
 	bool open = agent->phase == PHASE_SURVEY || agent->phase == PHASE_BLOCKED;
 	wal_lsn usable;
 
-	if (serving(agent) || (agent->phase != PHASE_PAUSED && agent_primary_serves(agent)))
+	if (agent_serving(agent) || (agent->phase != PHASE_PAUSED && agent_primary_serves(agent)))
 		find(found, BLOCK_PRIMARY_SERVES, agent->cluster.primary, 0, 0);
 	else if (agent->cluster.settings.paused)
 		find(found, BLOCK_PAUSED, NODE_NONE, 0, 0);
@@ -293,7 +295,7 @@ static void judge_mode(const struct agent *agent, const struct call *call, struc
 	const struct cluster *cluster = &agent->cluster;
 	const struct settings *now = &cluster->settings;
 	struct settings *next = &entry->settings;
-	unsigned data = node_count(cluster_nodes(cluster, NODE_DATA));
+	unsigned data = node_count(cluster_counted(cluster));
 	unsigned good = 0;
 
 	entry->kind = ENTRY_SETTINGS;
@@ -311,8 +313,8 @@ static void judge_mode(const struct agent *agent, const struct call *call, struc
 		find(found, BLOCK_QUORUM_RANGE, NODE_NONE, next->quorum_sync,
 		     data == 0 ? 0 : data - 1);
 	/* It would let a stale standby be elected, and nobody has been told what that may lose. */
-	if (next->mode == MODE_MAX_PERFORMANCE && now->mode != next->mode && !serving(agent) &&
-	    !call->force)
+	if (next->mode == MODE_MAX_PERFORMANCE && now->mode != next->mode &&
+	    !agent_serving(agent) && !call->force)
 		find(found, BLOCK_NOT_SERVING, NODE_NONE, 0, 0);
 	for (node_id id = 1; id <= NODES_MAX; id++)
 		good += agent_standby_good(agent, id);
@@ -413,6 +415,14 @@ static void judge(const struct agent *agent, const struct call *call, struct fin
 		break;
 	case CALL_MAINTENANCE:
 		judge_maintenance(agent, call, found, entry);
+		break;
+	case CALL_MEMBER_ADD:
+		found->count = agent_join_blockers(agent, call, entry, found->list);
+		result->node = call->node;
+		break;
+	case CALL_MEMBER_REMOVE:
+		found->count = agent_leave_blockers(agent, call, entry, found->list);
+		result->node = call->node;
 		break;
 	case CALL_AUTO_FAILOVER:
 	case CALL_AUTO_SWITCH:

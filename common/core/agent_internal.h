@@ -19,6 +19,8 @@ void effect_note(struct effects *effects, const char *rule, const char *why);
 /* This node */
 bool agent_is_data(const struct agent *agent);
 bool agent_is_primary(const struct agent *agent); /* on record */
+/* As this node's configuration has it; NULL: it does not name the node. */
+const struct node *agent_configured(const struct agent *agent, node_id id);
 /* Leader of a majority that cannot elect another before the lease ends. */
 bool agent_has_lease(const struct agent *agent);
 /* The database of the recorded primary is a primary on a timeline that nobody recorded. */
@@ -63,12 +65,24 @@ void agent_calls(struct agent *agent, struct effects *effects);
 /* What stands against a switchover to `node` now; returns how many were written to `list`. */
 unsigned agent_switch_blockers(const struct agent *agent, node_id node,
 			       struct blocker list[BLOCKERS_MAX]);
+/* This primary has its lease and its database, and no failover is under way. */
+bool agent_serving(const struct agent *agent);
 /* Somebody else could become primary now, if this one were lost. */
 bool agent_replaceable(const struct agent *agent);
 /* The best target of a switchover without a name; NODE_NONE: nobody can be it. */
 node_id agent_switch_target(const struct agent *agent);
 /* Bytes that a promotion of `node` may lose, as far as positions were heard. */
 uint64_t agent_at_risk(const struct agent *agent, wal_lsn usable);
+
+/* agent_member.c: nodes that come and go. */
+/* What stands against it, and the entry that it becomes; returns how many were written. */
+unsigned agent_join_blockers(const struct agent *agent, const struct call *call,
+			     struct entry *entry, struct blocker list[BLOCKERS_MAX]);
+unsigned agent_leave_blockers(const struct agent *agent, const struct call *call,
+			      struct entry *entry, struct blocker list[BLOCKERS_MAX]);
+void agent_track_servers(struct agent *agent);
+/* The next step of a node that joins or leaves; true: it was proposed. */
+bool agent_tend_members(struct agent *agent, struct effects *effects);
 
 /* agent_switch.c: conditions and actions of planned switches, for the leader's table. */
 /* The switchover that this primary is to carry out now; NULL: none. */

@@ -422,9 +422,10 @@ static void propose_init(struct agent *agent, struct effects *effects)
 	struct entry entry = {.kind = ENTRY_INIT};
 
 	entry.init.cluster_id = agent->config.cluster_id;
-	entry.init.node_total = agent->config.node_total;
 	entry.init.settings = agent->config.settings;
-	memcpy(entry.init.nodes, agent->config.nodes, sizeof(entry.init.nodes));
+	for (unsigned i = 0; i < agent->config.node_total; i++)
+		if (!node_in(agent->config.later, agent->config.nodes[i].id))
+			entry.init.nodes[entry.init.node_total++] = agent->config.nodes[i];
 	(void)agent_propose(agent, effects, entry);
 }
 

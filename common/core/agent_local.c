@@ -163,7 +163,7 @@ static void plan_dbmon(struct agent *agent, struct effects *effects)
 /* What a database that nobody made a primary would wait for, should somebody promote it. */
 static struct sync_rule closed_rule(const struct agent *agent)
 {
-	bool alone = node_count(cluster_nodes(&agent->cluster, NODE_DATA)) == 1;
+	bool alone = node_count(cluster_present(&agent->cluster, NODE_DATA)) == 1;
 
 	return (struct sync_rule){.members = 0, .need = alone ? 0 : 1};
 }
@@ -435,6 +435,22 @@ static void plan_unknown(struct agent *agent, struct effects *effects)
 		(void)agent_give(agent, effects, &order);
 }
 
+/* Not on the list any more: its database serves nobody, and nothing is begun with it. */
+static void plan_gone(struct agent *agent, struct effects *effects)
+{
+	struct order order = {.epoch = agent_token(agent), .promise = agent_token(agent)};
+
+	if (!agent->self_known)
+		return;
+	plan_vip(agent, effects);
+	if (agent->self.db == DB_STARTING || agent->self.db == DB_STANDBY)
+		order.kind = ORDER_DB_STOP;
+	else if (agent->self.db == DB_PRIMARY || agent->self.db == DB_HUNG)
+		order.kind = ORDER_DB_KILL;
+	if (order.kind != ORDER_NONE)
+		(void)agent_give(agent, effects, &order);
+}
+
 /* surveys */
 
 static void send_answer(struct agent *agent, struct effects *effects, const struct facts *facts,
@@ -504,8 +520,16 @@ void agent_local(struct agent *agent, struct effects *effects)
 {
 	if (!agent_is_data(agent))
 		return;
+	/* What is in the directory of a node that is no member yet is not the cluster's. */
+	if (agent->raft.outside && agent->cluster.cluster_id == 0)
+		return;
 	if (!agent->raft.current) {
 		plan_unknown(agent, effects);
+		return;
+	}
+	if (agent->cluster.cluster_id != 0 &&
+	    cluster_node(&agent->cluster, agent->config.self) == NULL) {
+		plan_gone(agent, effects);
 		return;
 	}
 	plan_vip(agent, effects);

@@ -109,7 +109,7 @@ struct sync_rule agent_sync_target(const struct agent *agent, node_id leaves)
 	const uint8_t need = cluster_sync_need(cluster);
 	const bool protection = cluster->settings.mode == MODE_MAX_PROTECTION;
 	struct sync_rule target = {.need = need};
-	node_set data = cluster_nodes(cluster, NODE_DATA);
+	node_set data = cluster_counted(cluster);
 	node_set kept = 0;
 
 	if (need == 0)

@@ -63,7 +63,7 @@ static node_id rebuilt_node(const struct agent *agent)
 /* pg_rewind compares timelines that a checkpoint has written; so the checkpoint comes first. */
 static node_id rebuild_node(const struct agent *agent)
 {
-	node_set data = cluster_nodes(&agent->cluster, NODE_DATA);
+	node_set data = cluster_present(&agent->cluster, NODE_DATA) & ~agent->cluster.leaving;
 
 	if (agent->checkpoint_epoch < agent->cluster.epoch || agent->cluster.settings.paused ||
 	    PLANTED(agent, BUG_CLONE_WHILE_IN_S))
@@ -208,7 +208,7 @@ void agent_tend(struct agent *agent, struct effects *effects)
 		(void)agent_propose(agent, effects, entry);
 		return;
 	}
-	if (!rule_certain(agent, effects))
+	if (agent_tend_members(agent, effects) || !rule_certain(agent, effects))
 		return;
 	if (rebuild != NODE_NONE) {
 		if (!node_in(agent->cluster.record.members, rebuild)) {

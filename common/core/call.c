@@ -23,6 +23,8 @@ const char *call_kind_name(unsigned kind)
 		[CALL_PAUSE] = "pause",
 		[CALL_RESUME] = "resume",
 		[CALL_MAINTENANCE] = "maintenance",
+		[CALL_MEMBER_ADD] = "member_add",
+		[CALL_MEMBER_REMOVE] = "member_remove",
 	};
 
 	return name_of(names, CALL_KIND_COUNT, kind);
@@ -128,6 +130,14 @@ static const struct {
 	[BLOCK_WINDOW]             = {"window", "the window is over, or ends before it begins", "choose a window in the future"},
 	[BLOCK_DEADLINE]           = {"deadline", "a phase took too long", "see `mhactl why`; the primary is writable again"},
 	[BLOCK_INVALID]            = {"invalid", "the call makes no sense", "check its arguments"},
+	[BLOCK_MEMBER_CHANGE]      = {"member_change", "the node is joining or leaving, and one change goes on at a time", "wait until `mhactl list` shows its end; a leave is taken back with `mhactl member add NODE`, a join with `mhactl member remove NODE`"},
+	[BLOCK_NOT_CONFIGURED]     = {"not_configured", "the primary's configuration does not name the node", "add it to `members` in the file of every node (with `founding: off`), and reload the agents (SIGHUP)"},
+	[BLOCK_ALREADY_MEMBER]     = {"already_member", "the node is a member already", "nothing needs to be done"},
+	[BLOCK_ROSTER]             = {"roster", "the node's agent runs with another list of members than the primary's", "give every node the same `members`, and reload the agents (SIGHUP)"},
+	[BLOCK_IDENTITY]           = {"identity", "the id or the name is, or was, another node's", "give the node an id and a name of its own; --force if the node that had the id is gone for good"},
+	[BLOCK_FOREIGN_DATA]       = {"foreign_data", "the node has a data directory that is not known to be a copy of this cluster's", "move it away; or add --force, and it is replaced by a clone"},
+	[BLOCK_QUORUM]             = {"quorum", "too few of the voters would be connected then", "bring agents back first: a majority of those that are to vote must be heard"},
+	[BLOCK_LAST_STANDBY]       = {"last_standby", "commits would be on the primary alone", "add another data node first, or add --force"},
 };
 /* clang-format on */
 

@@ -18,6 +18,8 @@ enum call_kind {
 	CALL_PAUSE,
 	CALL_RESUME,
 	CALL_MAINTENANCE, /* of `node`, on or off */
+	CALL_MEMBER_ADD,  /* `node`, which the configuration files name already */
+	CALL_MEMBER_REMOVE,
 	CALL_KIND_COUNT
 };
 
@@ -32,7 +34,7 @@ struct call {
 	bool on;             /* AUTO_FAILOVER, AUTO_SWITCH, MAINTENANCE */
 	bool dry_run;        /* only say what stands against it */
 	bool accept_loss;    /* FAILOVER: of acknowledged commits, if need be */
-	bool force;          /* MODE: though commits would wait */
+	bool force;          /* MODE: though commits would wait; MEMBER_*: see the blockers */
 	bool pin;            /* MODE: and never change it again */
 	uint8_t mode;        /* MODE: enum protection_mode; MODE_KEEP: as it is */
 	uint8_t quorum_sync; /* MODE: 0 = majority; QUORUM_SYNC_KEEP: as it is */
@@ -75,6 +77,14 @@ enum blocker_kind {
 	BLOCK_WINDOW,             /* it ends before it begins, or is over */
 	BLOCK_DEADLINE,           /* a phase took too long */
 	BLOCK_INVALID,            /* the call makes no sense */
+	BLOCK_MEMBER_CHANGE,      /* the node is joining or leaving */
+	BLOCK_NOT_CONFIGURED,     /* the leader's configuration does not name it */
+	BLOCK_ALREADY_MEMBER,
+	BLOCK_ROSTER,       /* the node's configuration names other nodes than the leader's */
+	BLOCK_IDENTITY,     /* its id or name is, or was, another node's */
+	BLOCK_FOREIGN_DATA, /* value: enum db_state; data that are not this cluster's */
+	BLOCK_QUORUM,       /* value of limit needed voters would be connected */
+	BLOCK_LAST_STANDBY, /* nobody would be left to hold commits beside the primary */
 	BLOCK_KIND_COUNT
 };
 

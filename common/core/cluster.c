@@ -12,7 +12,7 @@ const struct node *cluster_node(const struct cluster *cluster, node_id id)
 	return NULL;
 }
 
-node_set cluster_nodes(const struct cluster *cluster, enum node_kind kind)
+node_set cluster_present(const struct cluster *cluster, enum node_kind kind)
 {
 	node_set set = 0;
 
@@ -20,6 +20,16 @@ node_set cluster_nodes(const struct cluster *cluster, enum node_kind kind)
 		if (cluster->nodes[i].kind == kind)
 			set |= node_bit(cluster->nodes[i].id);
 	return set;
+}
+
+node_set cluster_nodes(const struct cluster *cluster, enum node_kind kind)
+{
+	return cluster_present(cluster, kind) & ~cluster->joining;
+}
+
+node_set cluster_counted(const struct cluster *cluster)
+{
+	return cluster_nodes(cluster, NODE_DATA) & ~cluster->leaving;
 }
 
 const struct operation *cluster_operation(const struct cluster *cluster)
@@ -34,8 +44,7 @@ const struct operation *cluster_operation(const struct cluster *cluster)
 
 uint8_t cluster_sync_need(const struct cluster *cluster)
 {
-	return settings_sync_need(&cluster->settings,
-				  node_count(cluster_nodes(cluster, NODE_DATA)));
+	return settings_sync_need(&cluster->settings, node_count(cluster_counted(cluster)));
 }
 
 bool cluster_degraded(const struct cluster *cluster)
@@ -80,16 +89,29 @@ static bool record_sane(const struct cluster *cluster, struct sync_rule record, 
 	       (primary == NODE_NONE || !node_in(record.members, primary));
 }
 
+static node_set all_nodes(const struct cluster *cluster)
+{
+	return cluster_present(cluster, NODE_DATA) | cluster_present(cluster, NODE_WITNESS);
+}
+
+static bool membership_sane(const struct cluster *cluster)
+{
+	node_set moving = cluster->joining | cluster->leaving;
+
+	return (moving & ~all_nodes(cluster)) == 0 && (cluster->joining & cluster->leaving) == 0 &&
+	       node_count(moving) <= 1 && !node_in(moving, cluster->primary);
+}
+
 bool cluster_sane(const struct cluster *cluster)
 {
 	if (cluster->cluster_id == 0)
 		return cluster->version == 0;
-	if (!nodes_sane(cluster->nodes, cluster->node_total))
+	if (!nodes_sane(cluster->nodes, cluster->node_total) || !membership_sane(cluster))
 		return false;
 	if (cluster->earlier_count > EARLIER_MAX || cluster->lineage_count > LINEAGE_MAX ||
 	    cluster->decision_count > DECISIONS_MAX || cluster->operation_count > OPERATIONS_MAX)
 		return false;
-	if (!settings_sane(&cluster->settings, node_count(cluster_nodes(cluster, NODE_DATA))))
+	if (!settings_sane(&cluster->settings, node_count(cluster_counted(cluster))))
 		return false;
 	if (cluster->epoch == 0)
 		return cluster->primary == NODE_NONE && !cluster->opened;
@@ -121,6 +143,8 @@ static enum apply_result apply_init(struct cluster *cluster, const struct entry 
 	cluster->cluster_id = entry->init.cluster_id;
 	cluster->node_total = entry->init.node_total;
 	memcpy(cluster->nodes, entry->init.nodes, sizeof(cluster->nodes));
+	for (unsigned i = 0; i < cluster->node_total; i++)
+		cluster->bound[cluster->nodes[i].id] = cluster->nodes[i].identity;
 	cluster->settled = true;
 	cluster->timeline = 1;
 	cluster->timeline_max = 1;
@@ -258,6 +282,7 @@ static enum apply_result apply_assign(struct cluster *cluster, const struct entr
 		owe_to_primary(cluster, entry);
 		cluster->record = entry->assign.record;
 		cluster->primary = node;
+		cluster->leaving &= ~node_bit(node); /* it is needed */
 		cluster->opened = false;
 		cluster->settled = cluster->earlier_count == 0;
 		cluster->timeline_max += TIMELINE_STEP;
@@ -331,7 +356,7 @@ static enum apply_result apply_rebuild(struct cluster *cluster, const struct ent
 	node_id node = entry->rebuild.node;
 
 	if (!cluster->opened || node == cluster->primary || node_in(cluster->rebuilding, node) ||
-	    !node_in(cluster_nodes(cluster, NODE_DATA), node) ||
+	    !node_in(cluster_present(cluster, NODE_DATA), node) ||
 	    node_in(cluster->record.members, node))
 		return APPLY_INVALID;
 	/* What only this node held of earlier epochs is gone: at least one holder less. */
@@ -365,7 +390,7 @@ static enum apply_result apply_settings(struct cluster *cluster, const struct en
 	const struct settings *now = &cluster->settings;
 	const struct settings *next = &entry->settings;
 
-	if (!settings_sane(next, node_count(cluster_nodes(cluster, NODE_DATA))))
+	if (!settings_sane(next, node_count(cluster_counted(cluster))))
 		return APPLY_INVALID;
 	if (now->pinned &&
 	    (next->mode != now->mode || next->quorum_sync != now->quorum_sync || !next->pinned))
@@ -422,6 +447,113 @@ static enum apply_result apply_held(struct cluster *cluster, const struct entry 
 	return APPLIED;
 }
 
+static bool name_taken(const struct cluster *cluster, const struct node *node)
+{
+	const size_t size = strlen(node->name) + 1;
+
+	for (unsigned i = 0; i < cluster->node_total; i++)
+		if (memcmp(cluster->nodes[i].name, node->name, size) == 0)
+			return true;
+	return false;
+}
+
+static enum apply_result member_join(struct cluster *cluster, const struct entry *entry)
+{
+	const struct node *node = &entry->member.node;
+
+	if (!nodes_sane(node, 1) || node->id != entry->member.id || cluster->epoch == 0 ||
+	    cluster->joining != 0 || cluster->leaving != 0 || cluster->node_total >= NODES_MAX ||
+	    cluster_node(cluster, node->id) != NULL || name_taken(cluster, node))
+		return APPLY_INVALID;
+	if (cluster->bound[node->id] != 0 && cluster->bound[node->id] != node->identity &&
+	    !entry->member.rebind)
+		return APPLY_INVALID;
+	cluster->bound[node->id] = node->identity;
+	cluster->nodes[cluster->node_total++] = *node;
+	cluster->joining = node_bit(node->id);
+	return APPLIED;
+}
+
+/* The id stays bound to whom it was given. */
+static void drop_node(struct cluster *cluster, node_id id)
+{
+	unsigned at = 0;
+
+	while (cluster->nodes[at].id != id)
+		at++;
+	cluster->node_total--;
+	memmove(&cluster->nodes[at], &cluster->nodes[at + 1],
+		(cluster->node_total - at) * sizeof(cluster->nodes[0]));
+	memset(&cluster->nodes[cluster->node_total], 0, sizeof(cluster->nodes[0]));
+	cluster->joining &= ~node_bit(id);
+	cluster->leaving &= ~node_bit(id);
+	cluster->rebuilding &= ~node_bit(id);
+	cluster->settings.maintenance &= ~node_bit(id);
+}
+
+static enum apply_result member_leave(struct cluster *cluster, node_id id)
+{
+	const struct operation *active = cluster_operation(cluster);
+	node_set counted = cluster_counted(cluster) & ~node_bit(id);
+
+	if (cluster_node(cluster, id) == NULL || id == cluster->primary || cluster->epoch == 0 ||
+	    (active != NULL && (active->from == id || active->to == id)))
+		return APPLY_INVALID;
+	if (node_in(cluster->joining, id)) {
+		drop_node(cluster, id);
+		return APPLIED;
+	}
+	if (cluster->joining != 0 || cluster->leaving != 0 ||
+	    !settings_sane(&cluster->settings, node_count(counted)))
+		return APPLY_INVALID;
+	cluster->leaving = node_bit(id);
+	return APPLIED;
+}
+
+/* Nothing that was promised to anybody may rest on a node that is taken off the list. */
+static bool counted_on(const struct cluster *cluster, node_id id)
+{
+	if (!cluster->opened || !cluster->settled || id == cluster->primary ||
+	    node_in(cluster->record.members, id))
+		return true;
+	for (unsigned i = 0; i < cluster->earlier_count; i++)
+		if (node_in(cluster->earlier[i].record.members, id) ||
+		    cluster->earlier[i].primary == id)
+			return true;
+	return false;
+}
+
+static enum apply_result apply_member(struct cluster *cluster, const struct entry *entry)
+{
+	node_id id = entry->member.id;
+
+	if (id == NODE_NONE || id > NODES_MAX)
+		return APPLY_INVALID;
+	switch (entry->member.step) {
+	case MEMBER_JOIN:
+		return member_join(cluster, entry);
+	case MEMBER_JOINED:
+		if (!node_in(cluster->joining, id) || node_in(cluster->rebuilding, id))
+			return APPLY_INVALID;
+		cluster->joining = 0;
+		return APPLIED;
+	case MEMBER_LEAVE:
+		return member_leave(cluster, id);
+	case MEMBER_STAY:
+		if (!node_in(cluster->leaving, id))
+			return APPLY_INVALID;
+		cluster->leaving = 0;
+		return APPLIED;
+	case MEMBER_LEFT:
+		if (!node_in(cluster->leaving, id) || counted_on(cluster, id))
+			return APPLY_INVALID;
+		drop_node(cluster, id);
+		return APPLIED;
+	default:
+		return APPLY_INVALID;
+	}
+}
+
 static enum apply_result apply(struct cluster *cluster, const struct entry *entry)
 {
 	if (entry->kind == ENTRY_INIT)
@@ -451,6 +583,8 @@ static enum apply_result apply(struct cluster *cluster, const struct entry *entr
 		return apply_operation(cluster, entry);
 	case ENTRY_HELD:
 		return apply_held(cluster, entry);
+	case ENTRY_MEMBER:
+		return apply_member(cluster, entry);
 	default:
 		return APPLY_INVALID;
 	}

@@ -24,6 +24,7 @@ enum entry_kind {
 	ENTRY_SETTINGS,  /* what operators decided */
 	ENTRY_OPERATION, /* an operation is accepted, begins, or ends without a promotion */
 	ENTRY_HELD,      /* a decision not to promote, and why */
+	ENTRY_MEMBER,    /* a node begins or ends to join or to leave */
 	ENTRY_KIND_COUNT
 };
 
@@ -55,6 +56,21 @@ enum hold_reason {
 	HOLD_LAG,         /* max_performance: more than max_lag would be lost */
 	HOLD_LAG_UNKNOWN, /* max_performance: the lost primary's position was never heard */
 	HOLD_COUNT
+};
+
+/*
+ * A node comes and goes in steps, one node at a time. One that joins is heard, gets the log and a
+ * copy of the data; it has no vote, is in no record and is never chosen. It is a member once Raft
+ * counts its vote. One that leaves is a member that is not counted on any more; once no record
+ * names it, it is taken off the list, and then Raft takes its vote.
+ */
+enum member_step {
+	MEMBER_JOIN = 1, /* the node is on the list, and is prepared */
+	MEMBER_JOINED,   /* its vote counts: a member like the others */
+	MEMBER_LEAVE,    /* not counted on any more; one that only joins is off the list at once */
+	MEMBER_STAY,     /* it does not leave after all */
+	MEMBER_LEFT,     /* off the list */
+	MEMBER_STEP_COUNT
 };
 
 /* What one node answered to a survey, as kept in the decision record. */
@@ -149,6 +165,10 @@ struct cluster {
 	uint64_t cluster_id; /* 0 = not initialised */
 	uint8_t node_total;
 	struct node nodes[NODES_MAX];
+	node_set joining; /* of them; of both together at most one node */
+	node_set leaving;
+	/* Whom each id was given to, also when that node has left; 0: nobody. */
+	uint64_t bound[NODES_MAX + 1];
 
 	uint64_t system_id; /* of the database; 0 until the first Opened */
 	uint64_t epoch;     /* 0 = no primary was ever assigned */
@@ -226,6 +246,12 @@ struct entry {
 		/* SCHEDULED and RUNNING of a new one: id 0; else the row with this id changes. */
 		struct operation operation;
 		struct decision held;
+		struct {
+			uint8_t step; /* enum member_step */
+			bool rebind;  /* JOIN: though the id was another node's */
+			node_id id;
+			struct node node; /* JOIN */
+		} member;
 	};
 };
 
@@ -238,14 +264,20 @@ enum apply_result {
 /* Apply `entry`. Never fails in another way; an entry that is refused changes nothing. */
 enum apply_result cluster_apply(struct cluster *cluster, const struct entry *entry);
 
-/* NULL when `id` is not a member. */
+/* NULL when `id` is not on the list. */
 const struct node *cluster_node(const struct cluster *cluster, node_id id);
 
-/* All members of `kind`. */
+/* All members of `kind`: not those that only join. */
 node_set cluster_nodes(const struct cluster *cluster, enum node_kind kind);
 
 /* The operation that is scheduled or running; NULL: none. */
 const struct operation *cluster_operation(const struct cluster *cluster);
+
+/* All of that kind, also those that only join: whoever is looked after. */
+node_set cluster_present(const struct cluster *cluster, enum node_kind kind);
+
+/* Data nodes that are to hold commits: neither joining nor leaving. */
+node_set cluster_counted(const struct cluster *cluster);
 
 /* k as the settings want it for this many data nodes. */
 uint8_t cluster_sync_need(const struct cluster *cluster);
@@ -267,6 +299,7 @@ const char *entry_kind_name(unsigned kind);
 const char *assign_cause_name(unsigned cause);
 const char *hold_reason_name(unsigned reason);
 const char *operation_kind_name(unsigned kind);
+const char *member_step_name(unsigned step);
 const char *operation_state_name(unsigned state);
 const char *db_state_name(unsigned db);
 const char *db_job_name(unsigned job);

@@ -18,9 +18,20 @@ const char *entry_kind_name(unsigned kind)
 		[ENTRY_REBUILD] = "rebuild",     [ENTRY_REBUILT] = "rebuilt",
 		[ENTRY_FRESH] = "fresh",         [ENTRY_SETTINGS] = "settings",
 		[ENTRY_OPERATION] = "operation", [ENTRY_HELD] = "held",
+		[ENTRY_MEMBER] = "member",
 	};
 
 	return name_of(names, ENTRY_KIND_COUNT, kind);
+}
+
+const char *member_step_name(unsigned step)
+{
+	static const char *const names[MEMBER_STEP_COUNT] = {
+		[MEMBER_JOIN] = "join", [MEMBER_JOINED] = "joined", [MEMBER_LEAVE] = "leave",
+		[MEMBER_STAY] = "stay", [MEMBER_LEFT] = "left",
+	};
+
+	return name_of(names, MEMBER_STEP_COUNT, step);
 }
 
 const char *assign_cause_name(unsigned cause)

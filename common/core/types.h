@@ -43,6 +43,8 @@ struct node {
 	/* Higher wins among candidates that are equal on data; 0 = never primary. */
 	uint16_t priority;
 	char name[NODE_NAME_SIZE];
+	/* Digest of its name and public key, so that an id means one node for ever; 0: not known */
+	uint64_t identity;
 };
 
 /*
@@ -163,6 +165,8 @@ struct facts {
 	bool needs_rebuild;
 	/* What its agent does as the leader, for people: enum leader_phase of core/agent.h. */
 	uint8_t phase;
+	/* Digest of the nodes that its agent's configuration names: equal files, equal numbers. */
+	uint64_t roster;
 };
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/macros.h"
 #include "raftnode/raftnode_internal.h"
 #include "wire/convert.h"
 
@@ -85,19 +86,6 @@ static void queue_kind(struct raftnode *node, enum agent_event_kind kind)
 	raftnode_queue(node, &event, NULL, 0);
 }
 
-static node_set raft_voters(const struct raft *raft)
-{
-	node_set voters = 0;
-
-	for (unsigned i = 0; i < raft->configuration.n; i++) {
-		const struct raft_server *server = &raft->configuration.servers[i];
-
-		if (server->role == RAFT_VOTER && server->id <= NODES_MAX)
-			voters |= node_bit((node_id)server->id);
-	}
-	return voters;
-}
-
 static uint64_t lease_length(const struct raftnode *node)
 {
 #ifdef MHA_PLANT_BUGS
@@ -114,6 +102,10 @@ struct raft_view raftnode_view(const struct raftnode *node)
 
 	if (node->failed || !node->started)
 		return view;
+	view.voters = raftnode_voters(node);
+	view.servers = raftnode_servers(node);
+	view.changing = raftnode_changing(node);
+	view.outside = !node_in(view.servers, node->config.agent.self);
 	view.leader = node->led_term != 0;
 	/* Not ready before the agent has seen every entry that was committed when it was elected.
 	 */
@@ -125,8 +117,7 @@ struct raft_view raftnode_view(const struct raftnode *node)
 	else if (node->raft.state == RAFT_FOLLOWER)
 		view.leader_id = (node_id)node->raft.follower_state.current_leader.id;
 	if (view.ready && !node->lease_given_up)
-		view.lease_until_ns = lease_until(&node->lease, raft_voters(&node->raft),
-						  node->config.agent.self, now, lease_length(node));
+		view.lease_until_ns = raftnode_lease_until(node, now, lease_length(node));
 	if (view.lease_until_ns <= now)
 		view.lease_until_ns = 0;
 	return view;
@@ -229,6 +220,8 @@ static void perform(struct raftnode *node, const struct effect *effect)
 		propose(node, &effect->entry);
 	else if (effect->kind == FX_TRANSFER)
 		transfer(node, effect->node);
+	else if (effect->kind == FX_SERVER)
+		raftnode_change_server(node, effect->node, effect->role);
 	else
 		node->ops->effect(node->arg, effect);
 }
@@ -283,7 +276,8 @@ static bool view_changed(const struct raftnode *node, const struct raft_view *vi
 
 	return view->leader != shown->leader || view->current != shown->current ||
 	       view->ready != shown->ready || view->term != shown->term ||
-	       view->leader_id != shown->leader_id ||
+	       view->leader_id != shown->leader_id || view->voters != shown->voters ||
+	       view->servers != shown->servers || view->changing != shown->changing ||
 	       view->lease_until_ns < shown->lease_until_ns ||
 	       view->lease_until_ns > shown->lease_until_ns + step;
 }
@@ -322,6 +316,7 @@ static bool step_next(struct raftnode *node)
 void raftnode_enter(struct raftnode *node)
 {
 	node->depth++;
+	raftnode_track_servers(node);
 }
 
 void raftnode_leave(struct raftnode *node)
@@ -329,6 +324,7 @@ void raftnode_leave(struct raftnode *node)
 	CHECK(node->depth > 0);
 	if (node->depth == 1) {
 		raftnode_report_sent(node);
+		raftnode_track_servers(node);
 		while (node->started && !node->closing && !node->failed && step_next(node))
 			raftnode_report_sent(node);
 		raftnode_announce(node);
@@ -385,6 +381,9 @@ int raftnode_new(struct raftnode **result, const struct raftnode_config *config,
 	node->barrier.data = node;
 	node->proposal.data = node;
 	node->transfer.data = node;
+	node->change.data = node;
+	raft_configuration_init(&node->committed);
+	raft_configuration_init(&node->base);
 	raftnode_fsm_init(node);
 	rc = raft_init(&node->raft, io, &node->fsm, config->agent.self,
 		       config->address[config->agent.self]);
@@ -413,10 +412,15 @@ static int bootstrap(struct raftnode *node, struct err *why)
 	struct raft_configuration members;
 	int rc = 0;
 
+	/* It gets the log from those that have one, and all logs begin with the same entry. */
+	if (node_in(agent->later, agent->self))
+		return 0;
 	raft_configuration_init(&members);
 	for (unsigned i = 0; i < agent->node_total && rc == 0; i++)
-		rc = raft_configuration_add(&members, agent->nodes[i].id,
-					    node->config.address[agent->nodes[i].id], RAFT_VOTER);
+		if (!node_in(agent->later, agent->nodes[i].id))
+			rc = raft_configuration_add(&members, agent->nodes[i].id,
+						    node->config.address[agent->nodes[i].id],
+						    RAFT_VOTER);
 	if (rc == 0)
 		rc = raft_bootstrap(&node->raft, &members);
 	raft_configuration_close(&members);
@@ -467,14 +471,8 @@ int raftnode_start(struct raftnode *node, struct err *why)
 		return err_set(why, ERR_IO, "cannot load the Raft log: %s: %s", raft_strerror(rc),
 			       node->raft.errmsg[0] != 0 ? node->raft.errmsg : node->io->errmsg);
 	}
+	raftnode_loaded_servers(node);
 	node->started = true;
-	if (!node_in(raft_voters(&node->raft), node->config.agent.self)) {
-		node->depth--;
-		return err_set(why, ERR_REFUSED,
-			       "the Raft log of this node does not name member %u as a voter; it "
-			       "was written under another configuration",
-			       node->config.agent.self);
-	}
 	resume(node);
 	raftnode_leave(node);
 	if (node->failed)
@@ -508,7 +506,30 @@ void raftnode_free(struct raftnode *node)
 		free(node->events[(node->event_first + i) % node->event_size].restored);
 	free(node->events);
 	free(node->sent);
+	raft_configuration_close(&node->committed);
+	raft_configuration_close(&node->base);
 	free(node);
+}
+
+void raftnode_configure(struct raftnode *node, const struct raftnode_config *config)
+{
+	struct agent_config *agents[] = {&node->config.agent, &node->agent.config};
+
+	for (unsigned i = 0; i < COUNT_OF(agents); i++) {
+		agents[i]->node_total = config->agent.node_total;
+		memcpy(agents[i]->nodes, config->agent.nodes, sizeof(agents[i]->nodes));
+		agents[i]->later = config->agent.later;
+		agents[i]->roster = config->agent.roster;
+	}
+	memcpy(node->config.address, config->address, sizeof(node->config.address));
+}
+
+bool raftnode_has_left(const struct raftnode *node, node_id id)
+{
+	const struct cluster *cluster = &node->agent.cluster;
+
+	return id >= 1 && id <= NODES_MAX && cluster->cluster_id != 0 && cluster->bound[id] != 0 &&
+	       cluster_node(cluster, id) == NULL && !node_in(raftnode_servers(node), id);
 }
 
 void raftnode_heard(struct raftnode *node, node_id from, uint64_t term, uint64_t sent_ns)

@@ -65,7 +65,10 @@ MUST_CHECK int raftnode_new(struct raftnode **node, const struct raftnode_config
 			    struct raft_io *io, const struct raftnode_ops *ops, void *arg,
 			    struct err *why);
 
-/* Load the log (bootstrapping an empty one with the configured members) and take part. */
+/*
+ * Load the log and take part. An empty one is begun with the first members (those not in
+ * config.agent.later); a node that is none of them waits to be added.
+ */
 MUST_CHECK int raftnode_start(struct raftnode *node, struct err *why);
 
 /* Stop; `closed` is called once nothing of it is under way. Then raftnode_free(). */
@@ -81,6 +84,14 @@ MUST_CHECK int raftnode_receive(struct raftnode *node, node_id from, struct raft
 				uint64_t sent_ns, struct err *why);
 /* A voter's echo arrived. */
 void raftnode_heard(struct raftnode *node, node_id from, uint64_t term, uint64_t sent_ns);
+/*
+ * The nodes that may be members have changed: node_total, nodes, later and roster of the agent's
+ * part, and the addresses (borrowed for ever) count from now on, the rest of `config` not. Rows of
+ * this node and of present members stay as they are.
+ */
+void raftnode_configure(struct raftnode *node, const struct raftnode_config *config);
+/* `id` was a member, as far as this node knows, and is not any more. */
+bool raftnode_has_left(const struct raftnode *node, node_id id);
 /* Anything else that happened; now, wall and raft view are filled in here. */
 void raftnode_event(struct raftnode *node, struct agent_event *event);
 /* To be called about every H/2: runs the agent's tick, renews what the lease allows. */

@@ -32,7 +32,7 @@ static bool read_u64(const uint8_t *bytes, size_t size, size_t *at, uint64_t *va
 }
 
 /* libraft's encoding of a configuration: format 1, count, then id, address, role of each. */
-static bool configuration_bytes_sane(const uint8_t *bytes, size_t size)
+bool raftnode_configuration_sane(const uint8_t *bytes, size_t size)
 {
 	size_t at = 1;
 	uint64_t count;
@@ -72,7 +72,7 @@ static int check_entry(const struct raft_entry *entry, raft_term before, raft_te
 		return err_set(why, ERR_INVALID, "entry %u is of the unknown type %u", position,
 			       entry->type);
 	if (entry->type == RAFT_CHANGE &&
-	    !configuration_bytes_sane(entry->buf.base, entry->buf.len))
+	    !raftnode_configuration_sane(entry->buf.base, entry->buf.len))
 		return err_set(why, ERR_INVALID, "entry %u is not a configuration of members",
 			       position);
 	return 0;
@@ -195,7 +195,11 @@ int raftnode_check_message(const struct raft *raft, node_id from,
 {
 	const raft_term term = message_term(message);
 
-	if (from == raft->id || server_of(raft, from) == NULL)
+	if (from == raft->id)
+		return err_set(why, ERR_INVALID, "member %u is this node", from);
+	/* Who leads or asks for votes may be on a list that this log does not have yet. */
+	if (server_of(raft, from) == NULL && (message->type == RAFT_IO_APPEND_ENTRIES_RESULT ||
+					      message->type == RAFT_IO_REQUEST_VOTE_RESULT))
 		return err_set(why, ERR_INVALID, "member %u is not a peer of this node", from);
 	if (message->type < RAFT_IO_APPEND_ENTRIES || message->type > RAFT_IO_TIMEOUT_NOW)
 		return err_set(why, ERR_INVALID, "unknown type %u", message->type);
@@ -297,6 +301,10 @@ int raftnode_receive(struct raftnode *node, node_id from, struct raft_message *m
 		rc = err_set(why, ERR_INVALID, "it is not configured");
 	else
 		rc = raftnode_check_message(&node->raft, from, message, why);
+	if (rc == 0 && type == RAFT_IO_REQUEST_VOTE && raftnode_has_left(node, from))
+		rc = err_set(why, ERR_REFUSED,
+			     "it is not a member any more and asks for votes: stop its agent, or "
+			     "add it again (mhactl member add)");
 	if (rc < 0) {
 		raftnode_message_free(message);
 		return err_in(why, rc, "Raft message from member %u", from);
@@ -308,6 +316,8 @@ int raftnode_receive(struct raftnode *node, node_id from, struct raft_message *m
 		commit = message->append_entries.leader_commit;
 	if (type == RAFT_IO_APPEND_ENTRIES)
 		raftnode_mend_append(node, &message->append_entries);
+	if (type == RAFT_IO_APPEND_ENTRIES)
+		raftnode_mend_rollback(node, &message->append_entries);
 	raftnode_answering(node, message);
 	if (type == RAFT_IO_APPEND_ENTRIES_RESULT)
 		raftnode_acknowledged(node, from, &message->append_entries_result);

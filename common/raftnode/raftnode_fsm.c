@@ -32,10 +32,14 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *buffers[], uns
 {
 	struct raftnode *node = fsm->data;
 	struct cluster cluster = node->agent.cluster;
-	uint8_t *bytes = raft_malloc(LOG_SNAPSHOT_MAX);
+	uint8_t *bytes;
 	struct err why;
 	int size;
 
+	/* libraft would put its list of servers into it as it is: later, when that is committed. */
+	if (node->raft.configuration_uncommitted_index > node->raft.last_applied)
+		return RAFT_BUSY;
+	bytes = raft_malloc(LOG_SNAPSHOT_MAX);
 	*buffers = raft_malloc(sizeof(**buffers));
 	if (bytes == NULL || *buffers == NULL)
 		goto out_of_memory;

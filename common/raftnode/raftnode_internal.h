@@ -69,6 +69,14 @@ struct raftnode {
 	bool proposal_pending;
 	struct raft_transfer transfer;
 	bool transfer_pending;
+	struct raft_change change;
+	bool change_pending;
+
+	/* Raft's servers as last committed, and as in the snapshot that was loaded. */
+	struct raft_configuration committed;
+	raft_index committed_index;
+	struct raft_configuration base;
+	raft_index base_index;
 
 	/*
 	 * What the leader of `matched_term` has proven to be the same in its log and in this one,
@@ -129,6 +137,25 @@ void raftnode_acknowledged(struct raftnode *node, node_id from,
 			   const struct raft_append_entries_result *result);
 void raftnode_announce(struct raftnode *node);
 
+/* raftnode_member.c: Raft's list of servers. */
+node_set raftnode_voters(const struct raftnode *node);
+node_set raftnode_servers(const struct raftnode *node);
+bool raftnode_changing(const struct raftnode *node);
+uint64_t raftnode_lease_until(const struct raftnode *node, uint64_t now, uint64_t length);
+/* After everything that libraft does. */
+void raftnode_track_servers(struct raftnode *node);
+/* Once, when the log was loaded. */
+void raftnode_loaded_servers(struct raftnode *node);
+/* Before libraft sees the message. */
+void raftnode_mend_rollback(struct raftnode *node, const struct raft_append_entries *append);
+/* The next step towards `role`, if one can be begun now. */
+void raftnode_change_server(struct raftnode *node, node_id id, uint8_t role);
+int raftnode_hook_load(struct raft_io *io, raft_term *term, raft_id *vote,
+		       struct raft_snapshot **snapshot, raft_index *start,
+		       struct raft_entry *entries[], size_t *count);
+
+/* The bytes are a list of servers as libraft writes it. */
+bool raftnode_configuration_sane(const uint8_t *bytes, size_t size);
 /* Everything libraft takes for granted about a message; see raftnode_check.c. */
 MUST_CHECK int raftnode_check_message(const struct raft *raft, node_id from,
 				      const struct raft_message *message, struct err *why);

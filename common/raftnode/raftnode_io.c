@@ -278,6 +278,7 @@ void raftnode_hook(struct raftnode *node)
 	struct raft_io *io = node->io;
 
 	node->inner = *io;
+	io->load = raftnode_hook_load;
 	io->start = hook_start;
 	io->send = hook_send;
 	io->random = hook_random;

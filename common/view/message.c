@@ -90,6 +90,7 @@ static void member_to_message(const struct view *view, const struct view_member 
 	to->job_ms = job_age_ms(view, from);
 	to->priority = from->priority;
 	to->maintenance = from->maintenance;
+	to->membership = borrow(from->membership);
 	to->fault = borrow(from->fault != FAULT_NONE ? db_fault_name(from->fault) : "");
 	to->fault_advice = borrow(db_fault_advice(from->fault));
 }

@@ -105,6 +105,20 @@ static const char *member_state(const struct view_member *member, const struct f
 	}
 }
 
+static const char *membership(const struct cluster *cluster, node_id id)
+{
+	bool listed = cluster->cluster_id == 0;
+
+	/* The section may have been written by a process with a bug. */
+	for (unsigned i = 0; i < cluster->node_total && i < NODES_MAX; i++)
+		listed = listed || cluster->nodes[i].id == id;
+	if (!listed)
+		return "none";
+	if (node_in(cluster->joining, id))
+		return "joining";
+	return node_in(cluster->leaving, id) ? "leaving" : "member";
+}
+
 static void member_fill(const struct view *view, struct view_member *member)
 {
 	const struct sections *from = view->from;
@@ -134,6 +148,7 @@ static void member_fill(const struct view *view, struct view_member *member)
 	member->db = facts.db;
 	member->fault = facts.fault < FAULT_COUNT ? facts.fault : FAULT_NONE;
 	member->maintenance = node_in(cluster->settings.maintenance, member->id);
+	member->membership = membership(cluster, member->id);
 	member->job = facts.job;
 	member->job_done = facts.job_done;
 	member->job_total = facts.job_total;

@@ -49,9 +49,10 @@ struct view_member {
 	uint8_t db;    /* enum db_state */
 	uint8_t fault; /* enum db_fault */
 	bool maintenance;
-	uint8_t job;        /* enum db_job */
-	uint64_t job_done;  /* bytes */
-	uint64_t job_total; /* bytes; 0: not known */
+	const char *membership; /* "member", "joining", "leaving" or "none"; static */
+	uint8_t job;            /* enum db_job */
+	uint64_t job_done;      /* bytes */
+	uint64_t job_total;     /* bytes; 0: not known */
 	node_id upstream;
 	uint32_t timeline;
 	wal_lsn flushed;

@@ -179,6 +179,7 @@ void facts_to_message(const struct facts *facts, const char *detail, struct fact
 	out->facts.fault = facts->fault;
 	out->facts.phase = facts->phase;
 	out->facts.wal_oldest = facts->wal_oldest;
+	out->facts.roster = facts->roster;
 	out->facts.detail = detail == NULL ? nothing : text.to;
 }
 
@@ -209,6 +210,7 @@ int facts_from_message(const Mha__Bus__Facts *message, struct facts *facts, stru
 	made.excluded = message->excluded;
 	made.needs_rebuild = message->needs_rebuild;
 	made.wal_oldest = message->wal_oldest;
+	made.roster = message->roster;
 	*facts = made;
 	return 0;
 }

@@ -24,6 +24,7 @@ static void nodes_to_message(const struct node *nodes, unsigned count, struct no
 		out->nodes[i].id = nodes[i].id;
 		out->nodes[i].kind = nodes[i].kind;
 		out->nodes[i].priority = nodes[i].priority;
+		out->nodes[i].identity = nodes[i].identity;
 		out->nodes[i].name = out->names[i];
 		out->list[i] = &out->nodes[i];
 	}
@@ -43,6 +44,7 @@ static int nodes_from_message(Mha__Log__Node *const *list, size_t count, struct 
 			return err_set(why, ERR_INVALID, "node.priority is %" PRIu32,
 				       list[i]->priority);
 		nodes[i].priority = (uint16_t)list[i]->priority;
+		nodes[i].identity = list[i]->identity;
 		if (!text_copy(nodes[i].name, sizeof(nodes[i].name), list[i]->name))
 			return err_set(why, ERR_TOO_BIG, "node.name is longer than %d",
 				       NODE_NAME_SIZE - 1);
@@ -64,6 +66,7 @@ struct entry_message {
 	Mha__Log__Rebuild rebuild;
 	Mha__Log__Settings settings;
 	Mha__Log__Operation operation;
+	Mha__Log__Member member;
 };
 
 static void assign_to_message(const struct entry *entry, struct entry_message *out)
@@ -127,6 +130,20 @@ static void rebuild_to_message(const struct entry *entry, struct entry_message *
 	out->entry.rebuild = &out->rebuild;
 }
 
+static void member_to_message(const struct entry *entry, struct entry_message *out)
+{
+	mha__log__member__init(&out->member);
+	out->member.step = entry->member.step;
+	out->member.id = entry->member.id;
+	out->member.rebind = entry->member.rebind;
+	if (entry->member.step == MEMBER_JOIN) {
+		nodes_to_message(&entry->member.node, 1, &out->nodes);
+		out->member.node = out->nodes.list[0];
+	}
+	out->entry.body_case = MHA__LOG__ENTRY__BODY_MEMBER;
+	out->entry.member = &out->member;
+}
+
 static void decided_to_message(const struct entry *entry, struct entry_message *out)
 {
 	switch (entry->kind) {
@@ -177,6 +194,9 @@ static int entry_to_message(const struct entry *entry, struct entry_message *out
 	case ENTRY_OPERATION:
 	case ENTRY_HELD:
 		decided_to_message(entry, out);
+		return 0;
+	case ENTRY_MEMBER:
+		member_to_message(entry, out);
 		return 0;
 	case ENTRY_SETTLE:
 	case ENTRY_FRESH:
@@ -229,6 +249,7 @@ static const Mha__Log__Entry__BodyCase BODIES[ENTRY_KIND_COUNT] = {
 	[ENTRY_SETTINGS] = MHA__LOG__ENTRY__BODY_SETTINGS,
 	[ENTRY_OPERATION] = MHA__LOG__ENTRY__BODY_OPERATION,
 	[ENTRY_HELD] = MHA__LOG__ENTRY__BODY_HELD,
+	[ENTRY_MEMBER] = MHA__LOG__ENTRY__BODY_MEMBER,
 };
 
 static int assign_from_message(const Mha__Log__Assign *message, struct entry *entry,
@@ -265,6 +286,24 @@ static void opened_from_message(const Mha__Log__Opened *message, struct entry *e
 	entry->opened.open_us = message->open_us;
 }
 
+static int member_from_message(const Mha__Log__Member *message, struct entry *entry,
+			       struct err *why)
+{
+	uint8_t total;
+	int rc;
+
+	entry->member.rebind = message->rebind;
+	if ((rc = range_enum(message->step, MEMBER_JOIN, MEMBER_STEP_COUNT, "member.step",
+			     &entry->member.step, why)) < 0 ||
+	    (rc = range_node(message->id, false, "member.id", &entry->member.id, why)) < 0)
+		return rc;
+	if ((entry->member.step == MEMBER_JOIN) != (message->node != NULL))
+		return err_set(why, ERR_INVALID, "member.node comes with a join, and only then");
+	if (message->node == NULL)
+		return 0;
+	return nodes_from_message(&message->node, 1, &entry->member.node, &total, why);
+}
+
 static int body_from_message(const Mha__Log__Entry *message, struct entry *entry, struct err *why)
 {
 	switch (entry->kind) {
@@ -291,6 +330,8 @@ static int body_from_message(const Mha__Log__Entry *message, struct entry *entry
 		return operation_from_message(message->operation, &entry->operation, why);
 	case ENTRY_HELD:
 		return decision_from_message(message->held, &entry->held, why);
+	case ENTRY_MEMBER:
+		return member_from_message(message->member, entry, why);
 	default:
 		return 0;
 	}
@@ -359,6 +400,7 @@ struct snapshot_message {
 	Mha__Log__Settings settings;
 	Mha__Log__Operation operations[OPERATIONS_MAX];
 	Mha__Log__Operation *operation_list[OPERATIONS_MAX];
+	uint64_t bound[NODES_MAX];
 };
 
 static void snapshot_lists(const struct cluster *cluster, struct snapshot_message *out)
@@ -431,6 +473,11 @@ static void snapshot_to_message(const struct cluster *cluster, struct snapshot_m
 	snapshot->rebuilding = cluster->rebuilding;
 	snapshot->degraded_lsn = cluster->degraded_lsn;
 	snapshot->degraded_ms = cluster->degraded_ms;
+	snapshot->joining = cluster->joining;
+	snapshot->leaving = cluster->leaving;
+	memcpy(out->bound, &cluster->bound[1], sizeof(out->bound));
+	snapshot->n_bound = NODES_MAX;
+	snapshot->bound = out->bound;
 	settings_to_message(&cluster->settings, &out->settings);
 	snapshot->settings = &out->settings;
 	snapshot_lists(cluster, out);
@@ -529,12 +576,17 @@ static int snapshot_from_message(const Mha__Log__Snapshot *message, struct clust
 	cluster->settled = message->settled;
 	if ((rc = range_node(message->primary, true, "primary", &cluster->primary, why)) < 0 ||
 	    (rc = range_set(message->rebuilding, "rebuilding", &cluster->rebuilding, why)) < 0 ||
+	    (rc = range_set(message->joining, "joining", &cluster->joining, why)) < 0 ||
+	    (rc = range_set(message->leaving, "leaving", &cluster->leaving, why)) < 0 ||
+	    (rc = range_count(message->n_bound, NODES_MAX, "bound", why)) < 0 ||
 	    (rc = rule_from_message(message->record, "record", &cluster->record, why)) < 0 ||
 	    (rc = nodes_from_message(message->nodes, message->n_nodes, cluster->nodes,
 				     &cluster->node_total, why)) < 0 ||
 	    (rc = settings_of_snapshot(message, &cluster->settings, why)) < 0 ||
 	    (rc = lists_from_message(message, cluster, why)) < 0)
 		return rc;
+	for (size_t i = 0; i < message->n_bound; i++)
+		cluster->bound[i + 1] = message->bound[i];
 	if (!cluster_sane(cluster))
 		return err_set(why, ERR_CORRUPT, "its parts contradict each other");
 	return 0;

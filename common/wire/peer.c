@@ -450,7 +450,7 @@ static bool keys_were_revoked(const struct peer_config *before, const struct pee
 	return false;
 }
 
-/* Keys may differ, and nothing else. */
+/* Rows may come and go, and keys differ; where a node is stays as it is. */
 static int reload_check(const struct peer_net *net, const struct peer_config *fresh,
 			char public_key[PEER_KEY_SIZE], struct err *why)
 {
@@ -460,35 +460,20 @@ static int reload_check(const struct peer_net *net, const struct peer_config *fr
 	if (rc < 0)
 		return rc;
 	if (fresh->self != now->self || fresh->cluster_id != now->cluster_id ||
-	    fresh->count != now->count)
-		return err_set(why, ERR_REFUSED, "only keys can change while the agent runs");
-	for (unsigned i = 0; i < now->count; i++) {
+	    fresh->election_ms != now->election_ms)
+		return err_set(why, ERR_REFUSED,
+			       "only members and keys can change while the agent runs");
+	for (unsigned i = 0; i < fresh->count; i++) {
 		const struct peer_member *member = peer_member_of(net, fresh->members[i].id);
 
-		if (member == NULL || member->port != fresh->members[i].port ||
-		    strcmp(member->address, fresh->members[i].address) != 0)
+		if (member != NULL && (member->port != fresh->members[i].port ||
+				       strcmp(member->address, fresh->members[i].address) != 0))
 			return err_set(why, ERR_REFUSED,
-				       "member %s: only its keys can change while the agent runs",
+				       "member %s: its address and port cannot change while the "
+				       "agent runs",
 				       fresh->members[i].name);
 	}
 	return 0;
-}
-
-/* Rows keep their places, because links point at them. */
-static void take_keys(struct peer_net *net, const struct peer_config *fresh)
-{
-	for (unsigned i = 0; i < net->config.count; i++) {
-		struct peer_member *member = &net->config.members[i];
-
-		for (unsigned j = 0; j < fresh->count; j++) {
-			if (fresh->members[j].id != member->id)
-				continue;
-			memcpy(member->public_key, fresh->members[j].public_key, PEER_KEY_SIZE);
-			memcpy(member->next_public_key, fresh->members[j].next_public_key,
-			       PEER_KEY_SIZE);
-		}
-	}
-	memcpy(net->config.secret_key, fresh->secret_key, PEER_KEY_SIZE);
 }
 
 /* A link that was made with a key which does not count any more is made anew. */
@@ -511,9 +496,48 @@ static void link_reload(struct peer_link *link, const char *before, bool renamed
 			  member->id, why.text);
 }
 
+/* Links of members that are gone end; of the others, `used` gets the key they are made with. */
+static void take_members(struct peer_net *net, const struct peer_config *fresh,
+			 char used[NODES_MAX + 1][PEER_KEY_SIZE])
+{
+	for (node_id id = 1; id <= NODES_MAX; id++) {
+		if (net->links[id].socket != NULL)
+			snprintf(used[id], PEER_KEY_SIZE, "%s", link_server_key(&net->links[id]));
+	}
+	net->config = *fresh;
+	for (node_id id = 1; id <= NODES_MAX; id++) {
+		struct peer_link *link = &net->links[id];
+
+		link->member = peer_member_of(net, id);
+		if (link->member == NULL && link->socket != NULL)
+			link_close(link);
+	}
+}
+
+static int links_reload(struct peer_net *net, char used[NODES_MAX + 1][PEER_KEY_SIZE], bool renamed,
+			struct err *why)
+{
+	for (unsigned i = 0; i < net->config.count; i++) {
+		const struct peer_member *member = &net->config.members[i];
+		struct peer_link *link = &net->links[member->id];
+
+		if (member->id == net->config.self)
+			continue;
+		if (link->socket != NULL) {
+			link_reload(link, used[member->id], renamed);
+			continue;
+		}
+		if (link_open(net, member, why) < 0) {
+			link_close(link);
+			return err_in(why, ERR_IO, "member %s", member->name);
+		}
+	}
+	return 0;
+}
+
 int peer_reload(struct peer_net *net, const struct peer_config *config, struct err *why)
 {
-	char public_key[PEER_KEY_SIZE], used[NODES_MAX + 1][PEER_KEY_SIZE];
+	char public_key[PEER_KEY_SIZE], used[NODES_MAX + 1][PEER_KEY_SIZE] = {{0}};
 	bool revoked, renamed;
 	int rc = reload_check(net, config, public_key, why);
 
@@ -521,25 +545,18 @@ int peer_reload(struct peer_net *net, const struct peer_config *config, struct e
 		return rc;
 	revoked = keys_were_revoked(&net->config, config);
 	renamed = strcmp(public_key, net->public_key) != 0;
-	for (unsigned i = 1; i <= NODES_MAX; i++)
-		snprintf(used[i], sizeof(used[i]), "%s",
-			 net->links[i].socket != NULL ? link_server_key(&net->links[i]) : "");
-	take_keys(net, config);
+	take_members(net, config, used);
 	memcpy(net->public_key, public_key, sizeof(net->public_key));
 	if (revoked || renamed) {
 		/* libzmq cannot end one connection: all of them end, and who is enrolled is back
 		 * within a few ms. */
 		in_close(net);
-		if ((rc = in_open(net, why)) < 0)
-			return rc;
+		if (in_open(net, why) < 0)
+			return err_in(why, ERR_IO, "listen anew");
 		log_event(LOG_NOTICE, "peer.door", "key=%s revoked=%d connections begin anew",
 			  net->public_key, revoked);
 	}
-	for (unsigned i = 1; i <= NODES_MAX; i++) {
-		if (net->links[i].socket != NULL)
-			link_reload(&net->links[i], used[i], renamed);
-	}
-	return 0;
+	return links_reload(net, used, renamed, why);
 }
 
 static void on_timer_closed(uv_handle_t *handle)

@@ -69,11 +69,12 @@ MUST_CHECK int peer_open(struct peer_net **net, void *context, uv_loop_t *loop,
 void peer_close(struct peer_net *net);
 
 /*
- * Take other keys, of this node and of others; nothing else may differ in `config` (ERR_REFUSED).
- * Keys that are gone count no more at once: their connections end, and what they still sent is
- * dropped. For that, and for a new key of this node, all connections are made anew, which takes a
- * few ms. ERR_INVALID: as peer_open(). Nothing changes on these errors; on ERR_IO this node hears
- * nobody.
+ * Take another list of members, and other keys, of this node and of others. Rows that stay keep
+ * address and port, and nothing else may differ in `config` (ERR_REFUSED). Connections to new
+ * members are opened. Members and keys that are gone count no more at once: their connections end,
+ * and what they still sent is dropped. For that, and for a new key of this node, all connections
+ * are made anew, which takes a few ms. ERR_INVALID: as peer_open(). Nothing changes on these two
+ * errors; on ERR_IO this node is deaf or mute to some: close the object and open it anew.
  */
 MUST_CHECK int peer_reload(struct peer_net *net, const struct peer_config *config, struct err *why);
 

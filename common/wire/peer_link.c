@@ -192,4 +192,5 @@ void link_close(struct peer_link *link)
 	}
 	if (link->socket != NULL)
 		zmq_close(link->socket);
+	*link = (struct peer_link){.socket = NULL};
 }

@@ -208,7 +208,7 @@ static bool handover_done(struct consensus *self)
 	if (!view.leader)
 		return true;
 	/* Alone there is nobody to hand over to. */
-	if (self->config.agent.node_total == 1)
+	if (node_count(view.voters) == 1)
 		return true;
 	/*
 	 * The agent looks for the next primary and gives it the leadership. Where it does not (a
@@ -281,6 +281,35 @@ static void on_prepare(uv_prepare_t *handle)
 	report_publish(self);
 }
 
+/* The part that a reload may change. */
+static void fill_members(struct consensus *self)
+{
+	const struct conf *conf = &self->worker->conf;
+	struct raftnode_config *config = &self->config;
+	struct agent_config *agent = &config->agent;
+
+	agent->node_total = (uint8_t)conf->member_count;
+	agent->roster = conf_roster(conf);
+	agent->later = 0;
+	memset(agent->nodes, 0, sizeof(agent->nodes));
+	memset(config->address, 0, sizeof(config->address));
+	for (unsigned i = 0; i < conf->member_count; i++) {
+		const struct conf_member *member = &conf->members[i];
+		struct node *node = &agent->nodes[i];
+
+		node->id = (node_id)member->id;
+		node->kind = member->kind == MEMBER_WITNESS ? NODE_WITNESS : NODE_DATA;
+		node->priority = (uint16_t)member->priority;
+		node->identity = conf_member_identity(member);
+		if (!member->founding)
+			agent->later |= node_bit(node->id);
+		snprintf(node->name, sizeof(node->name), "%s", member->name);
+		snprintf(self->address[member->id], sizeof(self->address[0]), "%s:%" PRIu64,
+			 member->address, member->peer_port);
+		config->address[member->id] = self->address[member->id];
+	}
+}
+
 static void fill_config(struct consensus *self)
 {
 	const struct conf *conf = &self->worker->conf;
@@ -292,19 +321,7 @@ static void fill_config(struct consensus *self)
 	agent->election_ns = conf->election_ms * NS_PER_MS;
 	agent->heartbeat_ns = agent->election_ns / 10;
 	agent->settings = conf_settings(conf);
-	agent->node_total = (uint8_t)conf->member_count;
-	for (unsigned i = 0; i < conf->member_count; i++) {
-		const struct conf_member *member = &conf->members[i];
-		struct node *node = &agent->nodes[i];
-
-		node->id = (node_id)member->id;
-		node->kind = member->kind == MEMBER_WITNESS ? NODE_WITNESS : NODE_DATA;
-		node->priority = (uint16_t)member->priority;
-		snprintf(node->name, sizeof(node->name), "%s", member->name);
-		snprintf(self->address[member->id], sizeof(self->address[0]), "%s:%" PRIu64,
-			 member->address, member->peer_port);
-		config->address[member->id] = self->address[member->id];
-	}
+	fill_members(self);
 	config->lease_ns = agent->election_ns / 10 * 9;
 	config->snapshot_threshold = SNAPSHOT_THRESHOLD;
 	config->snapshot_trailing = SNAPSHOT_TRAILING;
@@ -491,16 +508,24 @@ static void consensus_finish(struct worker *worker)
 
 static void consensus_reload(struct worker *worker)
 {
+	struct consensus *self = worker->self;
 	struct err why = {0};
-	const int rc = peers_reload(worker->self, &why);
+	const int rc = peers_reload(self, &why);
 
 	if (rc == ERR_IO) {
 		/* Deaf, it would be a member only by name: the next life opens all anew. */
-		log_event(LOG_ERROR, "consensus.keys", "%s; this worker begins anew", why.text);
+		log_event(LOG_ERROR, "consensus.reload", "%s; this worker begins anew", why.text);
 		worker_stopped(worker);
-	} else if (rc < 0) {
-		log_event(LOG_ERROR, "consensus.keys", "%s; the old keys stay", why.text);
+		return;
 	}
+	if (rc < 0) {
+		log_event(LOG_ERROR, "consensus.reload", "%s; the old members and keys stay",
+			  why.text);
+		return;
+	}
+	fill_members(self);
+	if (consensus_takes_part(self))
+		raftnode_configure(self->node, &self->config);
 }
 
 const struct worker_ops consensus_ops = {

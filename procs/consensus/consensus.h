@@ -112,7 +112,10 @@ void failure_tick(struct consensus *self);
 
 /* peers.c */
 MUST_CHECK int peers_open(struct consensus *self, struct err *why);
-/* The keys of the configuration that was reloaded. ERR_IO: other agents are not heard any more. */
+/*
+ * Members and keys of the configuration that was reloaded. ERR_IO: not all other agents are heard
+ * and spoken to any more; on other errors nothing has changed.
+ */
 MUST_CHECK int peers_reload(struct consensus *self, struct err *why);
 int peers_send_raft(struct consensus *self, const struct raft_message *message, uint64_t sent_ns);
 void peers_send_heard(struct consensus *self, node_id to, uint64_t term, uint64_t sent_ns);

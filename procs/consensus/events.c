@@ -18,6 +18,7 @@ static const char *const ENTRY_EVENTS[ENTRY_KIND_COUNT] = {
 	[ENTRY_OPENED] = "failover.opened",   [ENTRY_SETTLE] = "failover.settled",
 	[ENTRY_RECORD] = "record.changed",    [ENTRY_REBUILD] = "rebuild.started",
 	[ENTRY_REBUILT] = "rebuild.finished", [ENTRY_HELD] = "failover.held",
+	[ENTRY_MEMBER] = "member.changed",
 };
 
 void events_init(struct events *events, struct bus *bus, uint64_t told_index)
@@ -201,6 +202,10 @@ static json_t *entry_fields(const struct cluster *cluster, const struct entry *e
 	case ENTRY_REBUILT:
 		return json_pack("{s:I, s:o}", "epoch", epoch, "node",
 				 node_name(cluster, entry->rebuild.node));
+	case ENTRY_MEMBER:
+		return json_pack("{s:s, s:i, s:o}", "step", member_step_name(entry->member.step),
+				 "id", entry->member.id, "node",
+				 node_name(cluster, entry->member.id));
 	default:
 		return json_pack("{s:I}", "epoch", epoch);
 	}

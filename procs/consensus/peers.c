@@ -81,6 +81,27 @@ static void take_answer(struct consensus *self, node_id from, const Mha__Peer__A
 	raftnode_event(self->node, &event);
 }
 
+/*
+ * What a node has to say that has left. Its facts are heard, so that it can be added again; a
+ * leader's log is as well, for it may have been, and this node not have heard of it yet.
+ */
+static bool is_unwelcome(const struct consensus *self, node_id from,
+			 const Mha__Peer__Envelope *envelope)
+{
+	if (!raftnode_has_left(self->node, from))
+		return false;
+	switch (envelope->body_case) {
+	case MHA__PEER__ENVELOPE__BODY_HEARD:
+	case MHA__PEER__ENVELOPE__BODY_SURVEY:
+	case MHA__PEER__ENVELOPE__BODY_ANSWER:
+	case MHA__PEER__ENVELOPE__BODY_CALL:
+	case MHA__PEER__ENVELOPE__BODY_REQUEST_VOTE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void on_envelope(void *arg, node_id from, const Mha__Peer__Envelope *envelope)
 {
 	struct consensus *self = arg;
@@ -88,6 +109,12 @@ static void on_envelope(void *arg, node_id from, const Mha__Peer__Envelope *enve
 
 	if (!consensus_takes_part(self))
 		return;
+	if (is_unwelcome(self, from, envelope)) {
+		peer_drop(self->peers, from, PEER_DROP_IDENTITY,
+			  "is not a member any more: stop its agent, or add it again (mhactl "
+			  "member add)");
+		return;
+	}
 	switch (envelope->body_case) {
 	case MHA__PEER__ENVELOPE__BODY_HEARD:
 		raftnode_heard(self->node, from, envelope->heard->term, envelope->heard->sent_ns);

@@ -206,6 +206,15 @@ static int take_failover(const Mha__Client__Failover *from, const struct view *v
 	return take_node(from->to, true, view, &call->node, "failover.to", why);
 }
 
+static int take_member(uint8_t kind, const char *node, bool force, bool dry_run,
+		       const struct view *view, struct call *call, struct err *why)
+{
+	call->kind = kind;
+	call->force = force;
+	call->dry_run = dry_run;
+	return take_node(node, true, view, &call->node, "member.node", why);
+}
+
 static int take_call(const Mha__Client__Request *request, const struct view *view,
 		     struct call *call, struct err *why)
 {
@@ -239,6 +248,14 @@ static int take_call(const Mha__Client__Request *request, const struct view *vie
 		call->on = request->maintenance->on;
 		return take_node(request->maintenance->node, true, view, &call->node,
 				 "maintenance.node", why);
+	case MHA__CLIENT__REQUEST__CALL_MEMBER_ADD:
+		return take_member(CALL_MEMBER_ADD, request->member_add->node,
+				   request->member_add->force, request->member_add->dry_run, view,
+				   call, why);
+	case MHA__CLIENT__REQUEST__CALL_MEMBER_REMOVE:
+		return take_member(CALL_MEMBER_REMOVE, request->member_remove->node,
+				   request->member_remove->force, request->member_remove->dry_run,
+				   view, call, why);
 	default: /* check_role() refuses what is not known */
 		return err_set(why, ERR_INVALID, "request.call: is no call");
 	}
@@ -274,6 +291,10 @@ static char *name_of(const Mha__Client__Request *request)
 		return request->failover->to;
 	case MHA__CLIENT__REQUEST__CALL_MAINTENANCE:
 		return request->maintenance->node;
+	case MHA__CLIENT__REQUEST__CALL_MEMBER_ADD:
+		return request->member_add->node;
+	case MHA__CLIENT__REQUEST__CALL_MEMBER_REMOVE:
+		return request->member_remove->node;
 	default:
 		return none;
 	}
@@ -298,6 +319,8 @@ static const struct {
 	{MHA__CLIENT__REQUEST__CALL_SET_MODE, ROLE_ADMIN, "set_mode"},
 	{MHA__CLIENT__REQUEST__CALL_AUTO_FAILOVER, ROLE_ADMIN, "auto_failover"},
 	{MHA__CLIENT__REQUEST__CALL_AUTO_SWITCH, ROLE_ADMIN, "auto_switch"},
+	{MHA__CLIENT__REQUEST__CALL_MEMBER_ADD, ROLE_ADMIN, "member_add"},
+	{MHA__CLIENT__REQUEST__CALL_MEMBER_REMOVE, ROLE_ADMIN, "member_remove"},
 	{MHA__CLIENT__REQUEST__CALL_ENROLL_TOKEN, ROLE_ADMIN, "enroll_token"},
 	{MHA__CLIENT__REQUEST__CALL_GET_ENROLLED, ROLE_OPERATE, "get_enrolled"},
 };

@@ -81,6 +81,19 @@ int kernel_open(struct kernel *kernel, const struct conf *conf, struct err *why)
 	return 0;
 }
 
+int kernel_reload(struct kernel *kernel, const struct conf *conf, struct err *why)
+{
+	struct peers peers;
+	int rc = peers_from_conf(&peers, conf, why);
+
+	if (rc < 0)
+		return rc;
+	kernel->peers = peers;
+	if (kernel->fence_used)
+		kernel->fence.peers = peers;
+	return 0;
+}
+
 void kernel_close(struct kernel *kernel)
 {
 	if (kernel->fence_used)

@@ -28,6 +28,8 @@ struct kernel {
  * nftables is not usable; `automatic` goes on without, and says so in the log.
  */
 MUST_CHECK int kernel_open(struct kernel *kernel, const struct conf *conf, struct err *why);
+/* The members of `conf` are let in by fences for clients from now on. */
+MUST_CHECK int kernel_reload(struct kernel *kernel, const struct conf *conf, struct err *why);
 void kernel_close(struct kernel *kernel);
 
 /*

@@ -707,7 +707,11 @@ static int vip_start(struct worker *worker, struct err *why)
 static void vip_reload(struct worker *worker)
 {
 	struct vip *vip = worker->self;
+	struct err why;
 
+	/* Counts from the next fence for clients on. */
+	if (kernel_reload(&vip->kernel, &worker->conf, &why) < 0)
+		log_event(LOG_ERROR, "vip.reload", "%s; the members stay as they were", why.text);
 	/* New gaps and refreshes count from now on. */
 	on_announce(&vip->announce_timer);
 }

@@ -135,9 +135,9 @@ static struct entry some_entry(uint8_t kind)
 		entry.epoch = 0;
 		entry.init.cluster_id = 0x42;
 		entry.init.node_total = 3;
-		entry.init.nodes[0] = (struct node){1, NODE_DATA, 100, "n1"};
-		entry.init.nodes[1] = (struct node){2, NODE_DATA, 90, "n2"};
-		entry.init.nodes[2] = (struct node){3, NODE_WITNESS, 0, "n3"};
+		entry.init.nodes[0] = (struct node){1, NODE_DATA, 100, "n1", 0};
+		entry.init.nodes[1] = (struct node){2, NODE_DATA, 90, "n2", 0};
+		entry.init.nodes[2] = (struct node){3, NODE_WITNESS, 0, "n3", 0};
 		entry.init.settings = settings_default(2);
 	} else if (kind == ENTRY_ASSIGN) {
 		entry.assign.node = 2;

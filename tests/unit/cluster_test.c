@@ -514,6 +514,19 @@ static void random_operation(struct entry *entry, const struct cluster *cluster,
 	operation->state = (uint8_t)(next_random(seed) % OPERATION_STATE_COUNT);
 }
 
+static void random_member(struct entry *entry, uint64_t *seed)
+{
+	node_id id = (node_id)(next_random(seed) % 7);
+
+	entry->member.step = (uint8_t)(next_random(seed) % (MEMBER_STEP_COUNT + 1));
+	entry->member.id = id;
+	entry->member.rebind = next_random(seed) % 16 == 0;
+	entry->member.node = (struct node){.id = id, .kind = NODE_DATA, .priority = 100};
+	entry->member.node.kind = next_random(seed) % 4 == 0 ? NODE_WITNESS : NODE_DATA;
+	entry->member.node.name[0] = (char)('a' + id - 1 + next_random(seed) % 8 / 7);
+	entry->member.node.identity = id + 10U * (next_random(seed) % 4 == 0);
+}
+
 static struct entry random_entry(const struct cluster *cluster, uint64_t *seed)
 {
 	struct entry entry =
@@ -552,6 +565,9 @@ static struct entry random_entry(const struct cluster *cluster, uint64_t *seed)
 	case ENTRY_OPERATION:
 		random_operation(&entry, cluster, seed);
 		break;
+	case ENTRY_MEMBER:
+		random_member(&entry, seed);
+		break;
 	case ENTRY_HELD:
 		entry.held.hold = (uint8_t)(next_random(seed) % (HOLD_COUNT + 1));
 		break;
@@ -582,6 +598,17 @@ static void check_step(const struct cluster *before, const struct cluster *after
 		cr_assert_eq(after->settings.mode, before->settings.mode);
 		cr_assert_eq(after->settings.quorum_sync, before->settings.quorum_sync);
 	}
+	/* Nobody goes on whom a promise counts, and nobody counts who only comes. */
+	for (unsigned i = 0; i < before->node_total; i++)
+		if (cluster_node(after, before->nodes[i].id) == NULL)
+			cr_assert(!node_in(before->record.members, before->nodes[i].id) &&
+				  before->nodes[i].id != before->primary &&
+				  entry->kind == ENTRY_MEMBER);
+	cr_assert((after->record.members & after->joining) == 0);
+	for (node_id id = 1; id <= NODES_MAX; id++)
+		if (before->bound[id] != after->bound[id])
+			cr_assert(entry->kind == ENTRY_MEMBER &&
+				  (before->bound[id] == 0 || entry->member.rebind));
 	/* Operations end by an entry of their own, or by a promotion that is done. */
 	if (cluster_operation(before) != NULL && cluster_operation(after) == NULL)
 		cr_assert(entry->kind == ENTRY_OPERATION || entry->kind == ENTRY_OPENED ||
@@ -700,6 +727,7 @@ static bool same_state(const struct cluster *a, const struct cluster *b)
 	       a->timeline_max == b->timeline_max && a->open_lsn == b->open_lsn &&
 	       same_rule(a->record, b->record) && a->settled == b->settled &&
 	       a->earlier_count == b->earlier_count && a->rebuilding == b->rebuilding &&
+	       a->joining == b->joining && a->leaving == b->leaving &&
 	       a->lineage_count == b->lineage_count && a->decision_count == b->decision_count &&
 	       a->operation_count == b->operation_count && a->settings.mode == b->settings.mode &&
 	       a->settings.paused == b->settings.paused && same_tables(a, b);
@@ -745,9 +773,9 @@ Test(cluster, random_logs_keep_it_sane_and_replay_to_the_same_state)
 Test(cluster, damage_is_seen)
 {
 	struct cluster good = failed_over_to_b();
-	struct cluster bad[9];
+	struct cluster bad[12];
 
-	for (size_t i = 0; i < 9; i++)
+	for (size_t i = 0; i < 12; i++)
 		bad[i] = good;
 	bad[0].cluster_id = 0;
 	bad[1].node_total = NODES_MAX + 1;
@@ -758,8 +786,11 @@ Test(cluster, damage_is_seen)
 	bad[6].timeline = bad[6].timeline_max + 1;
 	bad[7].record.members = node_bit(B);
 	bad[8].epoch = 0;
+	bad[9].joining = bad[9].leaving = node_bit(C);
+	bad[10].leaving = node_bit(B);
+	bad[11].joining = node_bit(7);
 	cr_expect(cluster_sane(&good));
-	for (size_t i = 0; i < 9; i++)
+	for (size_t i = 0; i < 12; i++)
 		cr_expect_not(cluster_sane(&bad[i]), "%zu", i);
 }
 
@@ -769,6 +800,8 @@ Test(cluster, every_kind_has_a_name)
 		cr_expect_str_neq(entry_kind_name(kind), "unknown");
 	for (unsigned cause = 0; cause < CAUSE_COUNT; cause++)
 		cr_expect_str_neq(assign_cause_name(cause), "unknown");
+	for (unsigned step = MEMBER_JOIN; step < MEMBER_STEP_COUNT; step++)
+		cr_expect_str_neq(member_step_name(step), "unknown");
 	for (unsigned db = 1; db < DB_STATE_COUNT; db++)
 		cr_expect_str_neq(db_state_name(db), "unknown");
 	for (unsigned job = 0; job < JOB_COUNT; job++)

@@ -14,6 +14,7 @@
 #define KEY_A "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 #define KEY_B "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
 #define KEY_C "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs"
+#define KEY_D "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%ct"
 
 /* Line numbers in the tests below count from here. */
 static const char BASE[] =
@@ -422,14 +423,15 @@ Test(conf, members_that_cannot_make_a_cluster_are_refused)
 	text = replaced(BASE, "id: 1,", "id: 1, priority: 0,");
 	other = replaced(text, "id: 2,", "id: 2, priority: 0,");
 	EXPECT(parse(&conf, other, &why) == ERR_INVALID);
-	EXPECT(strstr(why.text, "every data member has priority 0") != NULL, "%s", why.text);
+	EXPECT(strstr(why.text, "every founding data member has priority 0") != NULL, "%s",
+	       why.text);
 	free(text);
 	free(other);
 
 	text = replaced(BASE, "id: 1,", "id: 1, kind: witness,");
 	other = replaced(text, "id: 2,", "id: 2, kind: witness,");
 	EXPECT(parse(&conf, other, &why) == ERR_INVALID);
-	EXPECT(strstr(why.text, "none of them is a data member") != NULL, "%s", why.text);
+	EXPECT(strstr(why.text, "none of them is a founding data member") != NULL, "%s", why.text);
 	free(text);
 	free(other);
 }
@@ -508,8 +510,8 @@ Test(conf, reload_takes_what_may_change_and_names_what_may_not)
 		 "postgresql.parameters has changed"},
 		{"postgresql:", "postgresql:\n  hba: [\"local all all peer\"]",
 		 "postgresql.hba has changed"},
-		{"  - {name: node-c", "  #- {name: node-c", "3 members became 2"},
-		{"id: 2", "id: 4", "id of member node-b has changed"},
+		{"  - {name: node-c", "  #- {name: node-c", NULL},
+		{"id: 2", "id: 4", "node-b is new, and so none of the first members"},
 		{"id: 2", "id: 2, priority: 7", "priority of member node-b has changed"},
 		{"10.0.0.2", "10.0.0.12", "address of member node-b has changed"},
 	};
@@ -534,6 +536,35 @@ Test(conf, reload_takes_what_may_change_and_names_what_may_not)
 	}
 }
 
+Test(conf, a_node_that_joins_later_is_taken_by_a_reload)
+{
+	static struct conf running, fresh, moved;
+	struct err why;
+	char *more = replaced(BASE, "  - {name: node-c",
+			      "  - {name: node-d, id: 4, founding: off, address: 10.0.0.4, "
+			      "public_key: \"" KEY_D "\"}\n  - {name: node-c");
+	char *port = replaced(more, "founding: off,", "founding: off, peer_port: 7500,");
+	char *turned = replaced(BASE, "id: 3,", "id: 3, priority: 100,");
+
+	EXPECT(parse(&running, BASE, &why) == 0, "%s", why.text);
+	EXPECT(parse(&fresh, more, &why) == 0, "%s", why.text);
+	EXPECT(conf_reload_check(&running, &fresh, &why) == 0, "%s", why.text);
+	EXPECT(conf_reload_check(&fresh, &running, &why) == 0, "%s", why.text);
+	EXPECT(parse(&moved, port, &why) == 0, "%s", why.text);
+	EXPECT(conf_reload_check(&running, &moved, &why) == ERR_REFUSED);
+	EXPECT(strstr(why.text, "node-d has another peer_port") != NULL, "%s", why.text);
+	/* It changes nothing for a new log, and is part of what all nodes must agree on. */
+	EXPECT(conf_data_members(&fresh) == conf_data_members(&running));
+	EXPECT(conf_roster(&fresh) != conf_roster(&running) && conf_roster(&running) != 0);
+	EXPECT(parse(&moved, turned, &why) == 0, "%s", why.text);
+	EXPECT(conf_roster(&moved) == conf_roster(&running), "a default, written out");
+	EXPECT(conf_member_identity(&running.members[0]) !=
+	       conf_member_identity(&running.members[1]));
+	free(more);
+	free(port);
+	free(turned);
+}
+
 Test(conf, k_is_half_of_the_data_nodes_unless_it_is_given)
 {
 	static struct conf conf;
@@ -548,6 +579,8 @@ Test(conf, k_is_half_of_the_data_nodes_unless_it_is_given)
 		conf.member_count = count;
 		for (unsigned i = 0; i < count; i++)
 			conf.members[i].kind = MEMBER_DATA;
+		for (unsigned i = 0; i < count; i++)
+			conf.members[i].founding = true;
 		EXPECT(conf_sync_need(&conf) == count / 2, "%u", count);
 	}
 	free(text);

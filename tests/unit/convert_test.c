@@ -317,6 +317,7 @@ static void nodes_fill(struct node *nodes)
 		nodes[i].id = (node_id)(i + 1);
 		nodes[i].kind = i == 2 ? NODE_WITNESS : NODE_DATA;
 		nodes[i].priority = (uint16_t)(1000 - i);
+		nodes[i].identity = UINT64_C(0x1234567890) + i;
 		memset(nodes[i].name, 'a' + i, NODE_NAME_SIZE - 1);
 	}
 }
@@ -369,6 +370,17 @@ static struct entry full_entry(uint8_t kind)
 	case ENTRY_HELD:
 		entry.held = full_decision(7);
 		break;
+	case ENTRY_MEMBER: {
+		struct node nodes[NODES_MAX];
+
+		memset(nodes, 0, sizeof(nodes));
+		nodes_fill(nodes);
+		entry.member.step = MEMBER_JOIN;
+		entry.member.rebind = true;
+		entry.member.id = 4;
+		entry.member.node = nodes[3];
+		break;
+	}
 	default:
 		break;
 	}

@@ -76,7 +76,7 @@ static struct world *world_new(void)
 	cluster->cluster_id = 1;
 	cluster->node_total = 3;
 	for (unsigned i = 0; i < 3; i++) {
-		cluster->nodes[i] = (struct node){(node_id)(i + 1), NODE_DATA, 100, ""};
+		cluster->nodes[i] = (struct node){(node_id)(i + 1), NODE_DATA, 100, "", 0};
 		snprintf(cluster->nodes[i].name, NODE_NAME_SIZE, "n%u", i + 1);
 	}
 	cluster->epoch = 2;

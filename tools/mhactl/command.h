@@ -53,6 +53,7 @@ int run_auto_switch(const struct command_line *line, struct fetched *fetched);
 int run_pause(const struct command_line *line, struct fetched *fetched);
 int run_resume(const struct command_line *line, struct fetched *fetched);
 int run_maintenance(const struct command_line *line, struct fetched *fetched);
+int run_member(const struct command_line *line, struct fetched *fetched);
 
 /* enroll.c: new nodes */
 int run_enroll_token(const struct command_line *line, struct fetched *fetched);

@@ -77,6 +77,8 @@ static const struct verb VERBS[] = {
 	{"maintenance", run_maintenance, 0, 2, 2, "on|off NODE", "a node is not started, elected or counted on"},
 	{"enroll-token", run_enroll_token, OPT_FOR, 1, 1, "NAME [--for TIME]", "a one-time token by which a new node enrols (mha-enroll)"},
 	{"enrolled", run_enrolled, 0, 0, 0, "", "who used a token here: rows for members"},
+	{"member", run_member, OPT_FORCE | OPT_DRY_RUN, 2, 2, "add|remove NODE [--force] [--dry-run]",
+	 "a node joins or leaves; its row is in the configuration of all nodes"},
 	{"version", run_version, 0, 0, 0, "", "versions of this program and of the agent"},
 	{"help", run_help, 0, 0, 0, "", "this text"},
 };

@@ -237,6 +237,35 @@ int run_resume(const struct command_line *line, struct fetched *fetched)
 	return simple(line, fetched, &request, "resume");
 }
 
+int run_member(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__MemberAdd add;
+	Mha__Client__MemberRemove take;
+
+	if (strcmp(line->arguments[0], "add") == 0) {
+		mha__client__member_add__init(&add);
+		add.node = borrow(line->arguments[1]);
+		add.force = line->force;
+		add.dry_run = line->dry_run;
+		request.call_case = MHA__CLIENT__REQUEST__CALL_MEMBER_ADD;
+		request.member_add = &add;
+		return simple(line, fetched, &request, "member add");
+	}
+	if (strcmp(line->arguments[0], "remove") != 0) {
+		fprintf(stderr, "mhactl: member: '%s' is neither add nor remove\n",
+			line->arguments[0]);
+		return EXIT_USAGE;
+	}
+	mha__client__member_remove__init(&take);
+	take.node = borrow(line->arguments[1]);
+	take.force = line->force;
+	take.dry_run = line->dry_run;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_MEMBER_REMOVE;
+	request.member_remove = &take;
+	return simple(line, fetched, &request, "member remove");
+}
+
 int run_maintenance(const struct command_line *line, struct fetched *fetched)
 {
 	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;

@@ -22,6 +22,16 @@ static enum table_style state_style(const Mha__Client__Member *member)
 	return STYLE_BAD;
 }
 
+/* Nothing of an ordinary member; a node of the configuration may be none yet, or none any more. */
+static const char *membership_note(const Mha__Client__Member *member)
+{
+	if (strcmp(member->membership, "joining") == 0)
+		return ", joining";
+	if (strcmp(member->membership, "leaving") == 0)
+		return ", leaving";
+	return strcmp(member->membership, "none") == 0 ? ", no member" : "";
+}
+
 static void state_cell(struct table *table, unsigned column, const Mha__Client__Member *member)
 {
 	enum table_style style = state_style(member);
@@ -31,9 +41,9 @@ static void state_cell(struct table *table, unsigned column, const Mha__Client__
 			table, column, style, "%s %u%%", member->job,
 			(unsigned)(100.0 * (double)member->job_done / (double)member->job_total));
 	else
-		table_cell(table, column, member->fault[0] != '\0' ? STYLE_BAD : style, "%s%s%s%s",
-			   member->state, member->fault[0] ? ": " : "", member->fault,
-			   member->maintenance ? ", maintenance" : "");
+		table_cell(table, column, member->fault[0] != '\0' ? STYLE_BAD : style,
+			   "%s%s%s%s%s", member->state, member->fault[0] ? ": " : "", member->fault,
+			   member->maintenance ? ", maintenance" : "", membership_note(member));
 }
 
 enum { MEMBER, HOST, ROLE, STATE, TIMELINE, LSN, LAG, SYNC, PRIORITY, COLUMNS };

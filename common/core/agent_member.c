@@ -246,11 +246,12 @@ static bool tend_joining(struct agent *agent, struct effects *effects, node_id i
 	if (node_in(agent->raft.voters, id))
 		return !agent->raft.changing &&
 		       agent_propose(agent, effects, member_entry(agent, MEMBER_JOINED, id));
-	if (!node_in(agent->raft.servers, id))
-		ask_for(agent, effects, id, SERVER_LEARNER);
-	else if (prepared(agent, id) &&
-		 quorum(agent, agent->raft.voters | node_bit(id), &heard, &needed))
+	/* Nothing is done for what it is already. */
+	if (prepared(agent, id) &&
+	    quorum(agent, agent->raft.voters | node_bit(id), &heard, &needed))
 		ask_for(agent, effects, id, SERVER_VOTER);
+	else
+		ask_for(agent, effects, id, SERVER_LEARNER);
 	return false;
 }
 

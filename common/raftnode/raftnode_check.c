@@ -200,7 +200,7 @@ int raftnode_check_message(const struct raft *raft, node_id from,
 	/* Who leads or asks for votes may be on a list that this log does not have yet. */
 	if (server_of(raft, from) == NULL && (message->type == RAFT_IO_APPEND_ENTRIES_RESULT ||
 					      message->type == RAFT_IO_REQUEST_VOTE_RESULT))
-		return err_set(why, ERR_INVALID, "member %u is not a peer of this node", from);
+		return err_set(why, ERR_REFUSED, "member %u is no server of this log", from);
 	if (message->type < RAFT_IO_APPEND_ENTRIES || message->type > RAFT_IO_TIMEOUT_NOW)
 		return err_set(why, ERR_INVALID, "unknown type %u", message->type);
 	/* A server that has just started may answer a pre-vote out of term 0. */

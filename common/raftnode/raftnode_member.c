@@ -281,6 +281,7 @@ static int request_change(struct raftnode *node, node_id id, uint8_t role)
 	}
 	if (server->role == RAFT_SPARE)
 		return raft_assign(raft, &node->change, id, RAFT_STANDBY, on_change);
+	/* The agent asks until its list shows it: what it is already needs no change. */
 	if (role != SERVER_VOTER || server->role == RAFT_VOTER || !has_all(node, id))
 		return RAFT_BADROLE;
 	return raft_assign(raft, &node->change, id, RAFT_VOTER, on_change);

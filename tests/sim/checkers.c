@@ -267,7 +267,7 @@ bool check_healthy(char *what, size_t size)
 	for (unsigned id = 1; id <= world.total; id++) {
 		const struct host *host = &world.hosts[id];
 
-		if (!host->data || host == primary)
+		if (!host->data || host == primary || cluster_node(truth, (node_id)id) == NULL)
 			continue;
 		standbys++;
 		if (!standby_follows(host, primary)) {
@@ -276,6 +276,10 @@ bool check_healthy(char *what, size_t size)
 				 (unsigned long)primary->pg.flushed);
 			return false;
 		}
+	}
+	if (truth->joining != 0 || truth->leaving != 0) {
+		snprintf(what, size, "joining %x, leaving %x", truth->joining, truth->leaving);
+		return false;
 	}
 	if (!truth->settled || truth->rebuilding != 0 ||
 	    truth->record.need != cluster_sync_need(truth) ||

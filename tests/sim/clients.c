@@ -18,13 +18,21 @@ static void turn_later(unsigned index, uint64_t delay)
 						    .generation = client->generation});
 }
 
+static node_id some_data_host(void)
+{
+	const struct options *options = &world.options;
+	const unsigned pick = (unsigned)random_between(1, options->data + options->later);
+
+	return (node_id)(pick > options->data ? pick + options->witness : pick);
+}
+
 static node_id pick(void)
 {
 	if (!random_permille(250))
 		for (unsigned id = 1; id <= world.total; id++)
 			if (vip_here(&world.hosts[id]))
 				return (node_id)id;
-	return (node_id)random_between(1, world.options.data);
+	return some_data_host();
 }
 
 /* One event for each client, not for each write: most of them are answered soon. */

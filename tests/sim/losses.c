@@ -202,6 +202,13 @@ static void count_record(const struct cluster *before, const struct cluster *aft
 		totals.restores++;
 }
 
+/* Whose vote counts is a member, and whose vote is counted on no more is none. */
+static void check_member(const struct entry *entry)
+{
+	totals.joined += entry->member.step == MEMBER_JOINED;
+	totals.left += entry->member.step == MEMBER_LEFT;
+}
+
 /* `entry` has led from one state to the other; called once for each version. */
 void check_entry(const struct cluster *before, const struct cluster *after,
 		 const struct entry *entry)
@@ -218,6 +225,8 @@ void check_entry(const struct cluster *before, const struct cluster *after,
 		totals.held++;
 	else if (entry->kind == ENTRY_SETTINGS)
 		check_settings(before, after);
+	else if (entry->kind == ENTRY_MEMBER)
+		check_member(entry);
 	check_operation(before, after);
 }
 

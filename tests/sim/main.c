@@ -37,14 +37,16 @@ static const struct bug bugs[] = {
 	{NULL, 0},
 };
 
-/* Data nodes and witnesses. */
+/* Data nodes and witnesses; and those that are no members in the beginning. */
 static const struct topology {
 	const char *name;
 	unsigned data;
 	unsigned witness;
+	unsigned later; /* data nodes that operators add */
 } topologies[] = {
-	{"3", 3, 0}, {"2+1", 2, 1}, {"5", 5, 0},   {"1", 1, 0},
-	{"2", 2, 0}, {"4", 4, 0},   {"3+2", 3, 2},
+	{"3", 3, 0, 0},   {"2+1", 2, 1, 0},     {"5", 5, 0, 0},
+	{"1", 1, 0, 0},   {"2", 2, 0, 0},       {"4", 4, 0, 0},
+	{"3+2", 3, 2, 0}, {"3,later", 3, 0, 1}, {"2+1,later", 2, 1, 2},
 };
 
 static const struct topology *topology_named(const char *name)
@@ -58,7 +60,8 @@ static const struct topology *topology_named(const char *name)
 /* The ones that people run are most of what is tried. */
 static const struct topology *topology_of(uint64_t seed)
 {
-	static const uint8_t picks[] = {0, 1, 2, 0, 1, 6, 4, 0, 1, 5, 2, 0, 1, 2, 0, 1, 6, 3, 5, 2};
+	static const uint8_t picks[] = {0, 1, 2, 0, 1, 6, 4, 0, 1, 5, 2, 0,
+					1, 7, 0, 1, 6, 3, 5, 2, 7, 8, 7, 8};
 
 	return &topologies[picks[seed % COUNT_OF(picks)]];
 }
@@ -66,7 +69,8 @@ static const struct topology *topology_of(uint64_t seed)
 static void usage(void)
 {
 	fprintf(stderr,
-		"usage: sim [--seed N | --seeds A..B] [--topology 1|2|2+1|3|4|5|3+2]\n"
+		"usage: sim [--seed N | --seeds A..B] [--topology "
+		"1|2|2+1|3|4|5|3+2|3,later|2+1,later]\n"
 		"           [--mode max_protection|max_availability|max_performance] "
 		"[--seconds N]\n"
 		"           [--faults NAME,...] [--jobs N] [--rows] [--trace]\n"
@@ -193,6 +197,7 @@ bool run_seed(struct run *run, uint64_t seed)
 	run->options.seed = seed;
 	run->options.data = topology->data;
 	run->options.witness = topology->witness;
+	run->options.later = topology->later;
 	world_run(&run->options);
 	/* Caught is a bug by what must never happen, not by a cluster that does not come back. */
 	if (!world.failed || (run->until_caught && strncmp(world.failure, "I4", 2) == 0))
@@ -246,14 +251,15 @@ static void summary(const struct run *run)
 	       "promotions, %lu degrades, %lu restores, %lu rebuilds, %lu decisions not to "
 	       "promote, %lu worlds left blocked for a true reason\n"
 	       "%lu calls: %lu accepted, %lu refused, %lu possible, %lu uncertain, %lu not at the "
-	       "leader; %lu commits lost where a loss was allowed\n",
+	       "leader; %lu commits lost where a loss was allowed\n%lu nodes joined, %lu left\n",
 	       (unsigned long)t->failovers, (unsigned long)t->switchovers,
 	       (unsigned long)t->rolled_back, (unsigned long)t->forced, (unsigned long)t->degrades,
 	       (unsigned long)t->restores, (unsigned long)t->rebuilds, (unsigned long)t->held,
 	       (unsigned long)t->blocked, (unsigned long)t->calls,
 	       (unsigned long)t->answers[CALL_ACCEPTED], (unsigned long)t->answers[CALL_REFUSED],
 	       (unsigned long)t->answers[CALL_POSSIBLE], (unsigned long)t->answers[CALL_UNCERTAIN],
-	       (unsigned long)t->answers[CALL_NOT_LEADER], (unsigned long)t->lost);
+	       (unsigned long)t->answers[CALL_NOT_LEADER], (unsigned long)t->lost,
+	       (unsigned long)t->joined, (unsigned long)t->left);
 	printf("%lu seeds, %lu failed; %lu commits acknowledged, %lu epochs; %.2f simulated hours "
 	       "in %.4f CPU-hours: %.0f simulated hours per CPU-hour\n",
 	       (unsigned long)t->seeds, (unsigned long)t->failed, (unsigned long)t->acknowledged,

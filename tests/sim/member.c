@@ -268,6 +268,11 @@ void consensus_packet(struct host *host, struct packet *packet)
 		free(packet);
 		return;
 	}
+	/* As in the daemon: only facts and the log of one that has left. */
+	if (packet->kind != PACKET_FACTS && raftnode_has_left(host->raftnode, packet->from)) {
+		packet_free(packet);
+		return;
+	}
 	if (packet->kind == PACKET_HEARD) {
 		raftnode_heard(host->raftnode, packet->from, packet->term, packet->sent_ns);
 	} else {

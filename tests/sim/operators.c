@@ -82,6 +82,12 @@ static bool done(const struct cluster *cluster, const struct call *call,
 		return !settings->paused;
 	case CALL_MAINTENANCE:
 		return node_in(settings->maintenance, call->node) == call->on;
+	case CALL_MEMBER_ADD:
+		return cluster_node(cluster, call->node) != NULL &&
+		       !node_in(cluster->leaving, call->node);
+	case CALL_MEMBER_REMOVE:
+		return cluster_node(cluster, call->node) == NULL ||
+		       node_in(cluster->leaving, call->node);
 	default:
 		return false;
 	}
@@ -171,11 +177,31 @@ static struct call some_mode(void)
 	return call;
 }
 
+static struct call some_member_call(void)
+{
+	struct call call = {
+		.kind = random_permille(500) ? CALL_MEMBER_ADD : CALL_MEMBER_REMOVE,
+		.node = some_node(),
+		.force = random_permille(300),
+		.dry_run = random_permille(50),
+	};
+
+	/* Whoever is none yet, mostly. */
+	for (node_id id = 1; id <= world.total && random_permille(800); id++)
+		if (world.truth.cluster_id != 0 && cluster_node(&world.truth, id) == NULL) {
+			call.kind = CALL_MEMBER_ADD;
+			call.node = id;
+		}
+	return call;
+}
+
 static struct call some_call(const struct host *host)
 {
 	struct call call = {.on = random_permille(400)};
 	const uint64_t pick = random_below(100);
 
+	if (world.options.later > 0 && random_permille(500))
+		return some_member_call();
 	if (pick < 40)
 		return some_switchover(host);
 	if (pick < 56)

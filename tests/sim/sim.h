@@ -295,6 +295,7 @@ struct options {
 	uint64_t seed;
 	unsigned data;    /* data nodes */
 	unsigned witness; /* witnesses */
+	unsigned later;   /* data nodes that are no members in the beginning */
 	unsigned seconds; /* with faults; healing comes on top */
 	bool trace;
 	uint32_t bugs;
@@ -328,6 +329,8 @@ struct totals {
 	uint64_t events;
 	uint64_t acknowledged;
 	uint64_t epochs;
+	uint64_t joined; /* nodes that became members, and that went */
+	uint64_t left;
 	uint64_t failovers;   /* promotions that nobody asked for */
 	uint64_t switchovers; /* that succeeded */
 	uint64_t rolled_back; /* operations that ended otherwise */

@@ -417,7 +417,7 @@ static void members_set_up(void)
 	const bool drift = random_permille(500);
 	const bool hurried = random_permille(300);
 
-	world.total = options->data + options->witness;
+	world.total = options->data + options->witness + options->later;
 	agent->cluster_id = 4711;
 	agent->node_total = (uint8_t)world.total;
 	agent->election_ns = fast ? 300 * MS : 1000 * MS;
@@ -432,7 +432,12 @@ static void members_set_up(void)
 		struct host *host = &world.hosts[i + 1];
 
 		node->id = (node_id)(i + 1);
-		node->kind = i < options->data ? NODE_DATA : NODE_WITNESS;
+		node->kind = NODE_DATA;
+		if (i >= options->data && i < options->data + options->witness)
+			node->kind = NODE_WITNESS;
+		if (i >= options->data + options->witness)
+			agent->later |= node_bit((node_id)(i + 1));
+		node->identity = 1000 + i;
 		node->priority = some_priority(i);
 		snprintf(node->name, sizeof(node->name), "n%u", i + 1);
 		host->id = node->id;

@@ -88,20 +88,24 @@ class Lab:
                 "client_ns": f"{prefix}-client", "disk_mb": disk_mb,
                 "password": secrets.token_urlsafe(12),
                 "settings": [list(pair) for pair in settings], "nodes": []}
-        for number in range(1, data + witness + 1):
-            name, home = f"n{number}", os.path.join(directory, f"n{number}")
-            plan["nodes"].append({
-                "name": name, "id": number, "kind": "data" if number <= data else "witness",
-                "ns": f"{prefix}-{name}", "addr": config.node_address(number), "home": home,
-                "conf": f"{home}/mha4rdb.conf", "key": f"{home}/node.key",
-                "state_dir": f"{home}/state", "run_dir": f"{directory}/run/{name}",
-                "pgdata": f"{home}/pg/data", "socket_dir": f"{directory}/run/{name}-pg",
-                "bootstrap_sql": f"{home}/bootstrap.sql",
-                "replication_password": f"{home}/replication.password",
-                "log": f"{home}/host.log", "public_key": "", "host_pid": 0, "host_started": 0})
         lab = cls(directory, plan)
+        for number in range(1, data + witness + 1):
+            lab.plan_node(number, "data" if number <= data else "witness")
         lab.save()
         return lab
+
+    def plan_node(self, number, kind):
+        name, home = f"n{number}", os.path.join(self.dir, f"n{number}")
+        self.nodes.append({
+            "name": name, "id": number, "kind": kind,
+            "ns": f"{self.plan['prefix']}-{name}", "addr": config.node_address(number),
+            "home": home, "conf": f"{home}/mha4rdb.conf", "key": f"{home}/node.key",
+            "state_dir": f"{home}/state", "run_dir": f"{self.dir}/run/{name}",
+            "pgdata": f"{home}/pg/data", "socket_dir": f"{self.dir}/run/{name}-pg",
+            "bootstrap_sql": f"{home}/bootstrap.sql",
+            "replication_password": f"{home}/replication.password",
+            "log": f"{home}/host.log", "public_key": "", "host_pid": 0, "host_started": 0})
+        return self.nodes[-1]
 
     def save(self):
         path = os.path.join(self.dir, STATE)
@@ -115,7 +119,8 @@ class Lab:
 
     @property
     def data_nodes(self):
-        return [node for node in self.nodes if node["kind"] == "data"]
+        """Those whose databases belong to the cluster."""
+        return [node for node in self.nodes if node["kind"] == "data" and not node.get("left")]
 
     def node(self, name):
         for node in self.nodes:
@@ -257,10 +262,31 @@ class Lab:
         os.makedirs(node["socket_dir"], mode=0o755, exist_ok=True)
         os.chown(node["socket_dir"], postgres.pw_uid, postgres.pw_gid)
 
+    def add_node(self, kind="data"):
+        """
+        One host more: on, its agent ready to be started, and its row in every node's configuration;
+        the agents that run have not read it yet (reload()).
+        """
+        node = self.plan_node(max(other["id"] for other in self.nodes) + 1, kind)
+        node["later"] = True
+        self.save()
+        net.add_host(self.plan["switch"], node["ns"], node["name"], address_of(node))
+        self.make_files(node)
+        self.configure()
+        self.boot(node)
+        return node
+
+    def reload(self):
+        """The agents read their configuration again."""
+        signal_all([master for master in map(self.master, self.nodes) if master is not None],
+                   signal.SIGHUP)
+
     def configure(self):
         """Users, keys and a configuration file for each agent."""
         run(os.path.join(ROOT, "tools", "install-users"))
         for node in self.nodes:
+            if node["public_key"]:
+                continue
             text = run(self.tool("mha-keygen", "bin_dir"), node["key"])
             node["public_key"] = text.split()[-1]
         for node in self.nodes:
@@ -404,7 +430,7 @@ class Lab:
 
     def down(self):
         """Leave nothing behind, whatever of it was built."""
-        for node in self.data_nodes:
+        for node in self.nodes:
             if self.plan.get("disk_mb") and os.path.ismount(self.disk(node, "pg")):
                 run("fsfreeze", "--unfreeze", self.disk(node, "pg"), check=False)
         self.power_off(self.nodes)

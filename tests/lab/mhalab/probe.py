@@ -247,7 +247,8 @@ def settled(lab):
         status = json.loads(lab.mhactl(lab.vip_holders()[0], "status", "--json"))
     except (LabError, IndexError, ValueError):
         return False
-    members = [m for m in status["members"] if m["kind"] == "data"]
+    members = [m for m in status["members"]
+               if m["kind"] == "data" and m["membership"] == "member"]
     leader = status["leader"]["name"]
     return bool(status["settled"]) and (status["mode"] == "max_performance" or all(
         m["in_record"] for m in members if m["name"] != leader))

@@ -292,8 +292,9 @@ void raftnode_change_server(struct raftnode *node, node_id id, uint8_t role)
 	struct raft *raft = &node->raft;
 
 	if (id == NODE_NONE || id > NODES_MAX || id == node->config.agent.self ||
-	    node->config.address[id] == NULL || raft->state != RAFT_LEADER || !node->ready ||
-	    raft->transfer != NULL || node->transfer_pending || raftnode_changing(node) ||
+	    (role != SERVER_NONE && node->config.address[id] == NULL) ||
+	    raft->state != RAFT_LEADER || !node->ready || raft->transfer != NULL ||
+	    node->transfer_pending || raftnode_changing(node) ||
 	    raft->leader_state.promotee_id != 0 || raft->leader_state.change != NULL)
 		return;
 	node->change_pending = true;

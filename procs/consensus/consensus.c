@@ -506,12 +506,35 @@ static void consensus_finish(struct worker *worker)
 	worker->self = NULL;
 }
 
+/* Whoever is a member stays named, whatever the file says: it would be cut off. */
+static bool names_all_members(const struct consensus *self)
+{
+	const struct cluster *cluster = &raftnode_agent(self->node)->cluster;
+
+	for (unsigned i = 0; i < cluster->node_total; i++) {
+		const struct node *node = &cluster->nodes[i];
+
+		if (conf_member_by_id(&self->worker->conf, node->id) != NULL)
+			continue;
+		log_event(LOG_ERROR, "consensus.reload",
+			  "member=%s is a member, but the new configuration does not name it: the "
+			  "old members and keys stay here; put its row back, or remove it first "
+			  "(mhactl member remove)",
+			  node->name);
+		return false;
+	}
+	return true;
+}
+
 static void consensus_reload(struct worker *worker)
 {
 	struct consensus *self = worker->self;
 	struct err why = {0};
-	const int rc = peers_reload(self, &why);
+	int rc;
 
+	if (consensus_takes_part(self) && !names_all_members(self))
+		return;
+	rc = peers_reload(self, &why);
 	if (rc == ERR_IO) {
 		/* Deaf, it would be a member only by name: the next life opens all anew. */
 		log_event(LOG_ERROR, "consensus.reload", "%s; this worker begins anew", why.text);

@@ -1,4 +1,4 @@
-foreach(part syncset lease lineage candidate cluster member)
+foreach(part syncset lease lineage candidate cluster member agent_member)
 	mha_test(NAME core_${part} SOURCES ${CMAKE_CURRENT_LIST_DIR}/${part}_test.c DEPS mha_core mha_base)
 endforeach()
 foreach(part agent agent_call agent_mode agent_survey agent_table)

@@ -5,7 +5,6 @@
  *   - the list to go back to, when a change is replaced by a new leader's entries, is looked up in
  *     the log, where a snapshot may have taken its place;
  *   - after a restart the newest change of the log is taken for committed and never taken back;
- *   - a change that is committed before its write has ended stays uncommitted for ever;
  *   - a snapshot holds the list as it is, committed or not (raftnode_fsm.c takes none then).
  * So the last committed list is kept here, and put where libraft would look for it in vain.
  */
@@ -78,17 +77,6 @@ static int conf_decode(struct raft_configuration *to, const struct raft_buffer *
 	return 0;
 }
 
-static bool conf_equal(const struct raft_configuration *a, const struct raft_configuration *b)
-{
-	if (a->n != b->n)
-		return false;
-	for (unsigned i = 0; i < a->n; i++)
-		if (a->servers[i].id != b->servers[i].id ||
-		    a->servers[i].role != b->servers[i].role)
-			return false;
-	return true;
-}
-
 static node_set with_role(const struct raft_configuration *conf, bool voters)
 {
 	node_set set = 0;
@@ -133,10 +121,10 @@ static void out_of_memory(struct raftnode *node)
 	raftnode_fail(node, "out of memory: the list of Raft's servers cannot be kept");
 }
 
-/* The list at `index` is committed; libraft's own copy may lag behind its write. */
+/* The list at `index` is committed. */
 static void keep_committed(struct raftnode *node, raft_index index)
 {
-	struct raft *raft = &node->raft;
+	const struct raft *raft = &node->raft;
 	const struct raft_entry *entry = entry_at(&raft->log, index);
 	int rc = 0;
 
@@ -146,9 +134,6 @@ static void keep_committed(struct raftnode *node, raft_index index)
 		rc = conf_copy(&node->committed, &raft->configuration);
 	else
 		raftnode_fail(node, "the committed list of Raft's servers is lost");
-	if (rc == 0 && raft->configuration_uncommitted_index == 0 && raft->state == RAFT_FOLLOWER &&
-	    !conf_equal(&raft->configuration, &node->committed))
-		rc = conf_copy(&raft->configuration, &node->committed);
 	if (rc != 0)
 		out_of_memory(node);
 	node->committed_index = index;
@@ -156,19 +141,10 @@ static void keep_committed(struct raftnode *node, raft_index index)
 
 void raftnode_track_servers(struct raftnode *node)
 {
-	struct raft *raft = &node->raft;
-	const raft_index change = raft->configuration_uncommitted_index;
-	bool applied = change != 0 && change <= raft->last_applied;
+	const raft_index committed = node->raft.configuration_index;
 
-	if (!node->started || node->failed)
-		return;
-	if (applied) {
-		raft->configuration_uncommitted_index = 0;
-		if (raft->configuration_index < change)
-			raft->configuration_index = change;
-	}
-	if (applied || raft->configuration_index != node->committed_index)
-		keep_committed(node, raft->configuration_index);
+	if (node->started && !node->failed && committed != node->committed_index)
+		keep_committed(node, committed);
 }
 
 /* libraft has taken the newest change for committed; it is what was loaded, and may be neither. */

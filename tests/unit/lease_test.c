@@ -128,3 +128,36 @@ Test(lease, only_a_voter_holds_one)
 	cr_expect_eq(lease_until(&lease, node_bit(2) | node_bit(3), 1, 1000 * MS, LENGTH), 0);
 	cr_expect_eq(lease_until(&lease, 0, 1, 1000 * MS, LENGTH), 0);
 }
+
+/*
+ * While a change of the voters is not committed the next leader may have either list: a lease that
+ * holds by both leaves no majority of either to those who have promised nothing.
+ */
+Test(lease, one_that_holds_by_both_lists_outlives_no_election_by_either)
+{
+	unsigned held = 0;
+
+	for (unsigned total = 2; total <= 7; total++) {
+		const node_set more = (node_set)((1U << (total + 1)) - 2);
+		const node_set less = more & ~node_bit((node_id)total);
+
+		for (node_set echoed = 0; echoed <= more; echoed += 2) {
+			const node_set promised = (echoed & more) | node_bit(1);
+			struct lease lease;
+			uint64_t until[2];
+
+			lease_reset(&lease, 3, 1);
+			for (node_id id = 2; id <= total; id++)
+				if (node_in(echoed, id))
+					lease_echo(&lease, id, 3, 100);
+			until[0] = lease_until(&lease, less, 1, 200, 50);
+			until[1] = lease_until(&lease, more, 1, 200, 50);
+			if (until[0] == 0 || until[1] == 0)
+				continue;
+			held++;
+			cr_assert_leq(2 * node_count(less & ~promised), node_count(less));
+			cr_assert_leq(2 * node_count(more & ~promised), node_count(more));
+		}
+	}
+	cr_assert_gt(held, 50);
+}

@@ -10,6 +10,15 @@ def member(state, node):
     return next(m for m in state["members"] if m["name"] == node["name"])
 
 
+def begin(run, what, node):
+    """As soon as nothing stands against it."""
+    wait_until(lambda: ctl(run, run.lab.primary(), "member", what, node["name"], "--dry-run")[0]
+               == 0, run.deadline, f"nothing to stand against it: {what} {node['name']}", 0.2)
+    run.begun(f"member-{what}", node)
+    wait_until(lambda: ctl(run, run.lab.primary(), "member", what, node["name"])[0] == 0,
+               run.deadline, f"{what} {node['name']} to begin", 0.2)
+
+
 def join(run, node):
     """From the row in the files to a member on whom commits count."""
     primary = run.lab.primary()
@@ -18,10 +27,7 @@ def join(run, node):
     if code != 3:
         raise LabError(f"a node of which the agents know nothing was added: {code} {text}")
     run.lab.reload()
-    wait_until(lambda: ctl(run, primary, "member", "add", node["name"], "--dry-run")[0] == 0,
-               run.deadline, f"nothing to stand against {node['name']}", 0.2)
-    run.begun("member-add", node)
-    ask(run, primary, "member", "add", node["name"])
+    begin(run, "add", node)
     wait_status(run, primary, f"{node['name']} to be a member",
                 lambda s: member(s, node)["membership"] == "member")
     run.whole()
@@ -32,8 +38,7 @@ def join(run, node):
 def leave(run, node):
     """Until nothing of it is left anywhere."""
     lab, primary = run.lab, run.lab.primary()
-    run.begun("member-remove", node)
-    ask(run, primary, "member", "remove", node["name"])
+    begin(run, "remove", node)
     wait_status(run, primary, f"{node['name']} to have left",
                 lambda s: member(s, node)["membership"] == "none")
     node["left"] = True

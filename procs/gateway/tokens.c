@@ -136,6 +136,7 @@ static void row_of_node(struct token_node *node, Mha__Client__MemberRow *row)
 	row->postgres_port = node->postgres_port;
 	row->public_key = node->public_key;
 	row->priority = 100;
+	row->later = true;
 }
 
 static void row_of_member(const struct conf_member *member, Mha__Client__MemberRow *row)
@@ -155,6 +156,7 @@ static void row_of_member(const struct conf_member *member, Mha__Client__MemberR
 	row->postgres_port = (uint32_t)member->postgres_port;
 	row->public_key = it.to->public_key;
 	row->priority = (uint32_t)member->priority;
+	row->later = !member->founding;
 }
 
 static void fill_reply(const struct conf *conf, struct token_node *node, struct enroll_message *out)

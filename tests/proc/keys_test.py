@@ -283,6 +283,8 @@ def case_enroll(agent):
     public = keygen("--public", new / "node.key")
     text = (new / "mha4rdb.conf").read_text()
     check(f'public_key: "{public}"' in text and "id: 4" in text, text)
+    own = next(line for line in text.splitlines() if public in line)
+    check("founding: off" in own and text.count("founding: on") == 3, text)
     for key in mhad.KEYS:
         check(key in text, f"the cluster's key {key} is missing")
     text += f"postgresql: {{data_dir: /x, replication_password_file: {agent.password}}}\n"
@@ -291,7 +293,7 @@ def case_enroll(agent):
                           capture_output=True, text=True, timeout=60)
     check(done.returncode == 0 and "node node-d, 4 members" in done.stdout, done.stderr)
     listed = agent.ctl("enrolled", key="otto").stdout
-    check(public in listed and "node-d" in listed, listed)
+    check(public in listed and "node-d" in listed and "founding: off" in listed, listed)
     # Once: neither for the same nor for another node.
     done = enroll(agent, token, folder=agent.dir / "second")
     check(done.returncode == 1 and "used up" in done.stderr, done.stderr)

@@ -146,6 +146,7 @@ static struct conf *conf_of_two(void)
 	conf->member_count = 2;
 	for (unsigned i = 0; i < 2; i++) {
 		conf->members[i].id = i + 1;
+		conf->members[i].founding = i == 0;
 		snprintf(conf->members[i].name, sizeof(conf->members[i].name), "n%u", i + 1);
 		snprintf(conf->members[i].public_key, sizeof(conf->members[i].public_key), "%s",
 			 i == 0 ? KEY_A : KEY_B);
@@ -193,6 +194,9 @@ Test(tokens, are_good_once_and_for_a_time)
 	cr_assert_eq(message.reply.n_members, 3);
 	cr_assert_eq(message.rows[2].id, 3);
 	cr_assert_str_eq(message.rows[2].name, "n3");
+	cr_assert(message.rows[2].later);
+	cr_assert_not(message.rows[0].later);
+	cr_assert(message.rows[1].later);
 	cr_assert_str_eq(message.rows[0].public_key, KEY_A);
 	cr_assert_null(tokens_find(&tokens, token.key.public, 1));
 	cr_assert_eq(tokens_issue(&tokens, conf, KEY_A, "n3", 1, 0, text, &why), ERR_EXISTS);

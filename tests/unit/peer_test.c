@@ -616,10 +616,67 @@ Test(peer, what_cannot_be_reloaded_changes_nothing)
 	config.members[1].port++;
 	cr_assert_eq(peer_reload(f.ends[1].net, &config, &why), ERR_REFUSED);
 	config = config_of(&f, 1);
-	config.count = 2;
+	config.cluster_id++;
 	cr_assert_eq(peer_reload(f.ends[1].net, &config, &why), ERR_REFUSED);
+	config = config_of(&f, 1);
+	config.members[0] = config.members[--config.count];
+	cr_assert_eq(peer_reload(f.ends[1].net, &config, &why), ERR_INVALID);
 	deliver(&f, 1, 2, 5);
 	deliver(&f, 2, 1, 6);
 	expect_dropped_only(&f.ends[1], PEER_DROP_COUNT);
+	fixture_close(&f);
+}
+
+/* The list of the first `count` nodes, whatever their rows' order. */
+static void reload_count(struct fixture *f, node_id at, unsigned count, bool turned)
+{
+	struct peer_config config = config_of(f, at);
+	struct peer_member first = config.members[0];
+
+	config.count = count;
+	if (turned) {
+		config.members[0] = config.members[count - 1];
+		config.members[count - 1] = first;
+	}
+	reload(f, at, &config);
+}
+
+Test(peer, members_come_and_go_while_the_others_talk)
+{
+	struct fixture f;
+	struct peer_config config;
+	uint64_t term = 100;
+	unsigned received;
+
+	fixture_open(&f);
+	for (node_id id = 1; id <= 2; id++) {
+		config = config_of(&f, id);
+		config.count = 2;
+		end_open(&f, &f.ends[id], &config);
+	}
+	node_open(&f, 3);
+	deliver(&f, 1, 2, 5);
+	deliver(&f, 2, 1, 6);
+	cr_assert_eq(send_heard(&f.ends[1], 3, 7), ERR_NOT_FOUND);
+	for (node_id id = 1; id <= 2; id++)
+		reload_count(&f, id, 3, true);
+	deliver_all(&f, &term);
+	for (node_id id = 1; id <= 2; id++)
+		reload_count(&f, id, 2, false);
+	cr_assert_eq(send_heard(&f.ends[1], 3, 8), ERR_NOT_FOUND);
+	received = f.ends[1].received;
+	turns_start(&f);
+	while (peer_dropped(f.ends[1].net, PEER_DROP_STRANGER) == 0 && turns_left(&f)) {
+		(void)!send_heard(&f.ends[3], 1, 9);
+		turn(&f);
+	}
+	uv_timer_stop(&f.timer);
+	cr_assert_gt(peer_dropped(f.ends[1].net, PEER_DROP_STRANGER), 0);
+	cr_assert_eq(f.ends[1].received, received);
+	deliver_at_last(&f, 1, 2, 10);
+	deliver_at_last(&f, 2, 1, 11);
+	for (node_id id = 1; id <= 2; id++)
+		reload_count(&f, id, 3, false);
+	deliver_all(&f, &term);
 	fixture_close(&f);
 }

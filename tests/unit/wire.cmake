@@ -1,5 +1,6 @@
 mha_test(NAME bus SOURCES bus_test.c DEPS mha_wire)
 mha_test(NAME convert SOURCES convert_test.c DEPS mha_wire)
+mha_test(NAME convert_facts SOURCES convert_facts_test.c DEPS mha_wire)
 mha_test(NAME convert_call SOURCES convert_call_test.c DEPS mha_wire)
 mha_test(NAME envelope SOURCES envelope_test.c DEPS mha_peer)
 mha_test(NAME peer SOURCES peer_test.c DEPS mha_peer)

@@ -149,9 +149,9 @@ static void print_member(FILE *to, const Mha__Client__MemberRow *row)
 	fprintf(to,
 		"  - {name: %s, id: %u, kind: %s, address: \"%s\", peer_port: %u, postgres_port: "
 		"%u, "
-		"priority: %u, public_key: \"%s\"}\n",
+		"priority: %u, founding: %s, public_key: \"%s\"}\n",
 		row->name, row->id, row->kind, row->address, row->peer_port, row->postgres_port,
-		row->priority, row->public_key);
+		row->priority, row->later ? "off" : "on", row->public_key);
 }
 
 /* What the cluster knows; the database's part is this node's own. */

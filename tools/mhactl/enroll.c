@@ -53,10 +53,11 @@ int run_enroll_token(const struct command_line *line, struct fetched *fetched)
 
 static json_t *row_json(const Mha__Client__MemberRow *row)
 {
-	return json_pack("{s:s, s:i, s:s, s:s, s:i, s:i, s:s, s:i}", "name", row->name, "id",
+	return json_pack("{s:s, s:i, s:s, s:s, s:i, s:i, s:s, s:i, s:b}", "name", row->name, "id",
 			 (int)row->id, "kind", row->kind, "address", row->address, "peer_port",
 			 (int)row->peer_port, "postgres_port", (int)row->postgres_port,
-			 "public_key", row->public_key, "priority", (int)row->priority);
+			 "public_key", row->public_key, "priority", (int)row->priority, "founding",
+			 !row->later);
 }
 
 int run_enrolled(const struct command_line *line, struct fetched *fetched)
@@ -84,9 +85,10 @@ int run_enrolled(const struct command_line *line, struct fetched *fetched)
 			continue;
 		}
 		printf("  - {name: %s, id: %u, kind: %s, address: \"%s\", peer_port: %u, "
-		       "postgres_port: %u, priority: %u, public_key: \"%s\"}\n",
+		       "postgres_port: %u, priority: %u, founding: %s, public_key: \"%s\"}\n",
 		       row->name, row->id, row->kind, row->address, row->peer_port,
-		       row->postgres_port, row->priority, row->public_key);
+		       row->postgres_port, row->priority, row->later ? "off" : "on",
+		       row->public_key);
 	}
 	return line->json ? show_json(rows) : EXIT_DONE;
 }

@@ -5,7 +5,8 @@
  *   - the list to go back to, when a change is replaced by a new leader's entries, is looked up in
  *     the log, where a snapshot may have taken its place;
  *   - after a restart the newest change of the log is taken for committed and never taken back;
- *   - a snapshot holds the list as it is, committed or not (raftnode_fsm.c takes none then).
+ *   - a snapshot holds the list as it is, committed or not (raftnode_fsm.c takes none then);
+ *   - a snapshot that comes in does not end the wait for a change that it replaces.
  * So the last committed list is kept here, and put where libraft would look for it in vain.
  */
 #include <stdlib.h>
@@ -139,10 +140,24 @@ static void keep_committed(struct raftnode *node, raft_index index)
 	node->committed_index = index;
 }
 
+/*
+ * A snapshot that came in has replaced log and list, but libraft still waits for the change that
+ * stood in the log: it would refuse every other one for ever.
+ */
+static void forget_replaced(struct raft *raft)
+{
+	const raft_index open = raft->configuration_uncommitted_index;
+
+	if (open != 0 && raft->snapshot.put.data == NULL && entry_at(&raft->log, open) == NULL)
+		raft->configuration_uncommitted_index = 0;
+}
+
 void raftnode_track_servers(struct raftnode *node)
 {
 	const raft_index committed = node->raft.configuration_index;
 
+	if (node->started)
+		forget_replaced(&node->raft);
 	if (node->started && !node->failed && committed != node->committed_index)
 		keep_committed(node, committed);
 }

@@ -267,7 +267,7 @@ static void say_silent(const struct view *view, const struct decision *decision,
 	char nodes[VIEW_SENTENCE];
 
 	for (unsigned i = 0; i < view->member_count; i++) {
-		if (view->members[i].kind == NODE_DATA)
+		if (view->members[i].kind == NODE_DATA && view->members[i].listed)
 			silent |= node_bit(view->members[i].id);
 	}
 	for (unsigned i = 0; i < decision->answer_count && i < NODES_MAX; i++) {

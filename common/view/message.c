@@ -226,9 +226,10 @@ static void node_to_message(const struct view *view, struct status_message *out)
 	status->n_workers = workers_to_message(view, out);
 	status->lease_ms = view->lease_ms;
 	status->vip_holder = borrow(vip_holder(view));
-	status->voters = view->member_count;
-	for (unsigned i = 0; i < view->member_count; i++)
-		status->voters_heard += view->members[i].fresh;
+	for (unsigned i = 0; i < view->member_count; i++) {
+		status->voters += view->members[i].listed;
+		status->voters_heard += view->members[i].listed && view->members[i].fresh;
+	}
 	status->watchdog = borrow(view->from->has[STATUS_MASTER] && watchdog < WATCHDOG_STATE_COUNT
 					  ? watchdogs[watchdog]
 					  : "unknown");

@@ -119,6 +119,19 @@ static const char *membership(const struct cluster *cluster, node_id id)
 	return node_in(cluster->leaving, id) ? "leaving" : "member";
 }
 
+static void members_listed(struct view *view)
+{
+	const struct cluster *cluster = &view->from->consensus.cluster;
+
+	for (unsigned i = 0; i < view->member_count; i++) {
+		struct view_member *member = &view->members[i];
+
+		member->membership = membership(cluster, member->id);
+		member->listed = strcmp(member->membership, "none") != 0 &&
+				 strcmp(member->membership, "joining") != 0;
+	}
+}
+
 static void member_fill(const struct view *view, struct view_member *member)
 {
 	const struct sections *from = view->from;
@@ -148,7 +161,6 @@ static void member_fill(const struct view *view, struct view_member *member)
 	member->db = facts.db;
 	member->fault = facts.fault < FAULT_COUNT ? facts.fault : FAULT_NONE;
 	member->maintenance = node_in(cluster->settings.maintenance, member->id);
-	member->membership = membership(cluster, member->id);
 	member->job = facts.job;
 	member->job_done = facts.job_done;
 	member->job_total = facts.job_total;
@@ -286,10 +298,12 @@ static void view_fence(const struct sections *from, struct view *view)
 
 unsigned view_sync_need(const struct view *view)
 {
+	const node_set leaving = view->from->consensus.cluster.leaving;
 	unsigned data = 0;
 
 	for (unsigned i = 0; i < view->member_count; i++)
-		data += view->members[i].kind == NODE_DATA;
+		data += view->members[i].kind == NODE_DATA && view->members[i].listed &&
+			!node_in(leaving, view->members[i].id);
 	return view->settings == NULL ? 0 : settings_sync_need(view->settings, data);
 }
 
@@ -307,7 +321,7 @@ static void view_settings(const struct sections *from, struct view *view)
 	view->settings = settings;
 	view->mode = protection_mode_name(settings->mode);
 	for (unsigned i = 0; i < view->member_count; i++)
-		data += view->members[i].kind == NODE_DATA;
+		data += view->members[i].kind == NODE_DATA && view->members[i].listed;
 	if (data < 2)
 		view->ha = "none";
 	else if (settings->paused)
@@ -383,6 +397,7 @@ void view_build(const struct sections *sections, const struct view_setup *setup,
 		members_from_setup(setup, view);
 	else
 		members_from_record(&sections->consensus.cluster, view);
+	members_listed(view);
 	view_settings(sections, view);
 	view_identity(sections, view);
 	for (unsigned i = 0; i < view->member_count; i++)

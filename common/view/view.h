@@ -50,6 +50,7 @@ struct view_member {
 	uint8_t fault; /* enum db_fault */
 	bool maintenance;
 	const char *membership; /* "member", "joining", "leaving" or "none"; static */
+	bool listed;            /* the first or the third of these: it votes, and may hold data */
 	uint8_t job;            /* enum db_job */
 	uint64_t job_done;      /* bytes */
 	uint64_t job_total;     /* bytes; 0: not known */

@@ -443,8 +443,9 @@ static bool member_value(const struct page *page, const struct view_member *memb
 		*value = member->maintenance;
 		return true;
 	default:
+		/* Of a node that has left there is nothing to hear, and nothing wrong with that. */
 		*value = member->fresh;
-		return true;
+		return member->listed;
 	}
 }
 

@@ -266,8 +266,9 @@ json_t *patroni_cluster_json(const struct view *view, const char *http_listen)
 		sorted[at] = &view->members[i];
 	}
 	for (unsigned i = 0; members != NULL && i < count; i++) {
-		/* Patroni knows no witnesses: its clients expect databases. */
-		if (sorted[i]->kind == NODE_DATA)
+		/* Patroni knows no witnesses, and none that have left: its clients expect
+		 * databases. */
+		if (sorted[i]->kind == NODE_DATA && strcmp(sorted[i]->membership, "none") != 0)
 			json_array_append_new(members,
 					      cluster_member(view, sorted[i], http_listen));
 	}

@@ -164,6 +164,10 @@ static struct entry some_entry(uint8_t kind)
 	} else if (kind == ENTRY_HELD) {
 		entry.held = some_decision();
 		entry.held.hold = HOLD_ANSWERS;
+	} else if (kind == ENTRY_MEMBER) {
+		entry.member.step = MEMBER_JOIN;
+		entry.member.id = 4;
+		entry.member.node = (struct node){4, NODE_DATA, 80, "n4", 0x4444};
 	}
 	return entry;
 }
@@ -175,6 +179,7 @@ static void seed_log(const char *base)
 	struct err why = {0};
 	struct cluster cluster = {0};
 	struct entry init = some_entry(ENTRY_INIT);
+	struct entry member = some_entry(ENTRY_MEMBER);
 	int size;
 
 	for (uint8_t kind = ENTRY_INIT; kind < ENTRY_KIND_COUNT; kind++) {
@@ -207,6 +212,11 @@ static void seed_log(const char *base)
 	(void)cluster_apply(&cluster, &assign);
 	size = log_snapshot_encode(&cluster, snapshot, &why);
 	write_seed(base, "snapshot", "assigned", snapshot, (size_t)size);
+	member.base_version = cluster.version;
+	member.epoch = cluster.epoch;
+	(void)cluster_apply(&cluster, &member);
+	size = log_snapshot_encode(&cluster, snapshot, &why);
+	write_seed(base, "snapshot", "joining", snapshot, (size_t)size);
 }
 
 static void seed_envelope(const char *base, const char *name, Mha__Peer__Envelope *envelope)
@@ -444,12 +454,14 @@ static void seed_requests(const char *base)
 	Mha__Client__Switchover switchover;
 	Mha__Client__SetMode set_mode;
 	Mha__Client__Maintenance maintenance;
+	Mha__Client__MemberAdd member_add;
 	char node[] = "n2", mode[] = "max_availability", quorum[] = "majority";
 	Mha__Client__Request request;
 
 	mha__client__switchover__init(&switchover);
 	mha__client__set_mode__init(&set_mode);
 	mha__client__maintenance__init(&maintenance);
+	mha__client__member_add__init(&member_add);
 	mha__client__request__init(&request);
 	request.call_case = MHA__CLIENT__REQUEST__CALL_GET_LEADER;
 	request.get_leader = &leader;
@@ -479,6 +491,10 @@ static void seed_requests(const char *base)
 	request.maintenance = &maintenance;
 	maintenance.node = node;
 	seed_request(base, "maintenance", 1, &request);
+	request.call_case = MHA__CLIENT__REQUEST__CALL_MEMBER_ADD;
+	request.member_add = &member_add;
+	member_add.node = node;
+	seed_request(base, "member_add", 1, &request);
 }
 
 /* What an agent answers. */

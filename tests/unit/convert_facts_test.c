@@ -26,6 +26,8 @@ static struct facts full_facts(void)
 		.excluded = true,
 		.needs_rebuild = true,
 		.phase = PHASE_PAUSED,
+		.wal_oldest = 0x3000000,
+		.roster = 0x8877665544332211,
 	};
 
 	facts.position.timeline = 77;
@@ -86,6 +88,8 @@ Test(convert, facts_come_back_as_they_went)
 	cr_assert_eq(back.promise, 12);
 	cr_assert_eq(back.config_epoch, 11);
 	cr_assert_eq(back.phase, PHASE_PAUSED);
+	cr_assert_eq(back.wal_oldest, 0x3000000);
+	cr_assert_eq(back.roster, 0x8877665544332211);
 	cr_assert_eq(back.serving_epoch, 10);
 	cr_assert_eq(back.rule.members, 0x3fe);
 	cr_assert_eq(back.rule.need, 4);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "raftnode_fixture.h"
+#include "wire/convert.h"
 
 static struct bench bench;
 
@@ -31,6 +32,15 @@ TestSuite(raftnode_member, .init = setup, .fini = teardown);
 
 static const char *const addresses[] = {NULL, "a", "b", "c", "d"};
 
+static void make_list(struct raft_configuration *list, unsigned count)
+{
+	raft_configuration_init(list);
+	for (unsigned id = 1; id <= count; id++)
+		cr_assert_eq(raft_configuration_add(list, id, addresses[id],
+						    id == 4 ? RAFT_STANDBY : RAFT_VOTER),
+			     0);
+}
+
 /* A list of members 1 to `count`, the last of them a learner, as the entry after (prev, term). */
 static int append_change(node_id leader, raft_term term, raft_index prev, raft_term prev_term,
 			 unsigned count, raft_index commit)
@@ -41,11 +51,7 @@ static int append_change(node_id leader, raft_term term, raft_index prev, raft_t
 	struct raft_buffer buffer;
 	struct err why = {0};
 
-	raft_configuration_init(&list);
-	for (unsigned id = 1; id <= count; id++)
-		cr_assert_eq(raft_configuration_add(&list, id, addresses[id],
-						    id == 4 ? RAFT_STANDBY : RAFT_VOTER),
-			     0);
+	make_list(&list, count);
 	cr_assert_eq(raft_configuration_encode(&list, &buffer), 0);
 	raft_configuration_close(&list);
 	append->term = term;
@@ -161,4 +167,48 @@ Test(raftnode_member, a_node_that_joins_begins_with_nothing_and_takes_what_it_ge
 	cr_assert_eq(append_change(2, 2, 0, 0, 4, 1), 0);
 	bench_flush(&bench);
 	cr_assert_not(raftnode_view(bench.node).outside);
+}
+
+/* A snapshot up to entry 9, with a list of members 1 to `count` that was committed at `at`. */
+static void install(unsigned count, raft_index at)
+{
+	struct raft_message message = {.type = RAFT_IO_INSTALL_SNAPSHOT};
+	struct raft_install_snapshot *snapshot = &message.install_snapshot;
+	static const struct cluster nothing;
+	struct err why = {0};
+	int size;
+
+	snapshot->term = snapshot->last_term = 3;
+	snapshot->last_index = 9;
+	snapshot->conf_index = at;
+	make_list(&snapshot->conf, count);
+	snapshot->data.base = raft_malloc(LOG_SNAPSHOT_MAX);
+	cr_assert_not_null(snapshot->data.base);
+	size = log_snapshot_encode(&nothing, snapshot->data.base, &why);
+	cr_assert_geq(size, 0, "%s", why.text);
+	snapshot->data.len = (size_t)size;
+	cr_assert_eq(bench_receive(&bench, 3, message, &why), 0, "%s", why.text);
+	bench_flush(&bench);
+	cr_assert_str_empty(bench.failure);
+	cr_assert_eq(raftnode_raft(bench.node)->log.offset, 9, "it was not taken");
+}
+
+/* libraft alone waits for it for ever, and changes nothing else. */
+Test(raftnode_member, a_change_that_a_snapshot_brings_is_open_no_more)
+{
+	bench_start(&bench);
+	cr_assert_eq(append_change(2, 2, 1, 1, 4, 1), 0);
+	bench_flush(&bench);
+	expect_list(4, 1, 2);
+	install(4, 2);
+	expect_list(4, 2, 0);
+}
+
+Test(raftnode_member, a_change_that_a_snapshot_drops_is_taken_back)
+{
+	bench_start(&bench);
+	cr_assert_eq(append_change(2, 2, 1, 1, 4, 1), 0);
+	bench_flush(&bench);
+	install(3, 1);
+	expect_list(3, 1, 0);
 }

@@ -179,7 +179,7 @@ static void seed_log(const char *base)
 	struct err why = {0};
 	struct cluster cluster = {0};
 	struct entry init = some_entry(ENTRY_INIT);
-	struct entry member = some_entry(ENTRY_MEMBER);
+	const struct entry member = some_entry(ENTRY_MEMBER);
 	int size;
 
 	for (uint8_t kind = ENTRY_INIT; kind < ENTRY_KIND_COUNT; kind++) {
@@ -212,9 +212,9 @@ static void seed_log(const char *base)
 	(void)cluster_apply(&cluster, &assign);
 	size = log_snapshot_encode(&cluster, snapshot, &why);
 	write_seed(base, "snapshot", "assigned", snapshot, (size_t)size);
-	member.base_version = cluster.version;
-	member.epoch = cluster.epoch;
-	(void)cluster_apply(&cluster, &member);
+	cluster.nodes[cluster.node_total++] = member.member.node;
+	cluster.bound[member.member.id] = member.member.node.identity;
+	cluster.joining = node_bit(member.member.id);
 	size = log_snapshot_encode(&cluster, snapshot, &why);
 	write_seed(base, "snapshot", "joining", snapshot, (size_t)size);
 }

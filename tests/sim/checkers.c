@@ -114,14 +114,30 @@ static unsigned holders(node_set members, wal_lsn lsn, uint32_t record)
 	return count;
 }
 
-/* Who loses or replaces its data is on record as counting for nothing. */
+static bool is_named(const struct cluster *truth, node_id id)
+{
+	bool named = truth->primary == id || node_in(truth->record.members, id);
+
+	for (unsigned i = 0; i < truth->earlier_count; i++)
+		named = named || node_in(truth->earlier[i].record.members, id);
+	return named;
+}
+
+/*
+ * Who loses or replaces its data is on record as counting for nothing. A join may have been taken
+ * back while the node stood still and had the order to clone: it is on no list and in no record.
+ */
 void check_rebuild(const struct host *host)
 {
+	const struct cluster *truth = &world.truth;
+
+	if (cluster_node(truth, host->id) == NULL && !is_named(truth, host->id))
+		return;
 	/* Where nothing is left, nothing is destroyed. */
-	if (!node_in(world.truth.rebuilding, host->id) && !host->lost)
+	if (!node_in(truth->rebuilding, host->id) && !host->lost)
 		fail("I3: n%u is rebuilt while the record of epoch %lu counts on it (%u of %x)",
-		     host->id, (unsigned long)world.truth.epoch, world.truth.record.need,
-		     world.truth.record.members);
+		     host->id, (unsigned long)truth->epoch, truth->record.need,
+		     truth->record.members);
 }
 
 /* I2 and I3 in the instant of an acknowledgement. */

@@ -69,12 +69,13 @@ def member_cycle(run):
     wait_status(run, old, "commits to count on the new node alone", lambda s: (
         member(s, new)["in_record"] and not member(s, standbys[1])["in_record"]))
     run.fault("node-crash", old)
-    run.writes_go_on()
     run.moved(old)
     if lab.primary()["name"] != new["name"]:
         raise LabError(f"{new['name']} was to be promoted")
-    run.repair("start", old)
+    # Until then nobody is left on whom commits may count.
     ask(run, new, "maintenance", "off", standbys[1]["name"])
+    run.writes_go_on()
+    run.repair("start", old)
     seconds = run.whole()
     code, text = ctl(run, new, "member", "remove", new["name"])
     if code != 3 or "primary" not in text:

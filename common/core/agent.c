@@ -458,9 +458,16 @@ static void track(struct agent *agent)
 	const struct facts *self = &agent->self;
 	uint64_t now = agent->now_ns;
 	uint64_t patience = 60 * agent->config.election_ns;
+	uint64_t recovery_patience;
 
 	if (patience < UINT64_C(60000000000))
 		patience = UINT64_C(60000000000);
+	/*
+	 * A node that was removed while its data were replaced, and joins again, may wait for WAL
+	 * that it is not given before its data are known to be good. Nobody needs what it has.
+	 */
+	recovery_patience =
+		node_in(agent->cluster.joining, agent->config.self) ? patience : 10 * patience;
 	since(&agent->lease_lost_ns,
 	      self->db == DB_PRIMARY && agent_is_primary(agent) && !agent_has_lease(agent), now);
 	since(&agent->hung_ns, self->db == DB_HUNG, now);
@@ -491,7 +498,7 @@ static void track(struct agent *agent)
 		agent->rebuild_clone = true;
 	}
 	if ((agent->stalled_ns != 0 && now - agent->stalled_ns > patience) ||
-	    (agent->starting_ns != 0 && now - agent->starting_ns > 10 * patience)) {
+	    (agent->starting_ns != 0 && now - agent->starting_ns > recovery_patience)) {
 		agent->rebuild_wanted = true;
 		agent->rebuild_clone = true;
 	}

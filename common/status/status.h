@@ -127,6 +127,8 @@ struct status_consensus {
 	struct status_times writes;                 /* of its log, to the disk and synced */
 	struct status_times phases[STATUS_PHASE_COUNT];
 	uint64_t dropped[DROP_REASON_COUNT];
+	uint64_t event_index; /* number of the last event that was told: all that it says is here */
+	uint32_t event_sub;
 	struct cluster cluster;
 	struct status_peer peers[NODES_MAX + 1]; /* own facts included */
 };

@@ -203,10 +203,12 @@ json_t *status_to_json(const Mha__Client__Status *status)
 {
 	json_t *whole = cluster_to_json(status);
 	json_t *node = json_pack(
-		"{s:o, s:o, s:o, s:i, s:i, s:o, s:o}", "at", json_time(status->wall_ms), "lease_ms",
-		json_known(status->lease_ms), "vip_holder", json_text(status->vip_holder), "voters",
-		(int)status->voters, "voters_heard", (int)status->voters_heard, "watchdog",
-		json_text(status->watchdog), "workers", workers_to_json(status));
+		"{s:o, s:o, s:o, s:i, s:i, s:o, s:I, s:i, s:o}", "at", json_time(status->wall_ms),
+		"lease_ms", json_known(status->lease_ms), "vip_holder",
+		json_text(status->vip_holder), "voters", (int)status->voters, "voters_heard",
+		(int)status->voters_heard, "watchdog", json_text(status->watchdog), "event_index",
+		(json_int_t)status->event_index, "event_sub", (int)status->event_sub, "workers",
+		workers_to_json(status));
 
 	if (whole == NULL || node == NULL || json_object_update(whole, node) < 0) {
 		json_decref(whole);

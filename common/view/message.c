@@ -268,6 +268,8 @@ void status_to_message(const struct view *view, struct status_message *out)
 		settings_to_message(view, &out->settings);
 		status->settings = &out->settings;
 	}
+	status->event_index = consensus->event_index;
+	status->event_sub = consensus->event_sub;
 	status->ha = borrow(view->ha);
 	status->degraded = view->degraded;
 	status->degraded_lsn = view->degraded_lsn;

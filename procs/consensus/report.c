@@ -159,6 +159,8 @@ void report_publish(struct consensus *self)
 	    now - section->updated_ns < self->config.agent.heartbeat_ns / 2)
 		return;
 	self->section_changed = false;
+	section->event_index = self->events.index;
+	section->event_sub = self->events.sub;
 	if (alive && !section->failed) {
 		fill_raft(self, &view);
 		fill_agent(section, raftnode_agent(self->node));

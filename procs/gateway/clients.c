@@ -430,25 +430,45 @@ void clients_close(struct clients *clients)
 	free(clients);
 }
 
+/* False: nobody could be told. PUB never blocks: it drops for the subscriber whose queue is full.
+ */
+static bool publish(struct clients *clients, const char *topic, const Mha__Client__Event *event)
+{
+	size_t size = mha__client__event__get_packed_size(event);
+	uint8_t *bytes = malloc(size);
+	void *socket = zsock_resolve(clients->doors.doors[DOOR_EVENTS].socket);
+	bool done;
+
+	if (bytes == NULL)
+		return false;
+	CHECK(mha__client__event__pack(event, bytes) == size);
+	done = zmq_send(socket, topic, strlen(topic), ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0 &&
+	       zmq_send(socket, bytes, size, ZMQ_DONTWAIT) >= 0;
+	free(bytes);
+	return done;
+}
+
 void clients_publish(struct clients *clients, const struct event_row *row)
 {
 	Mha__Client__Event event;
-	uint8_t *bytes;
-	size_t size;
-	void *socket;
 
 	if (clients->doors.doors[DOOR_EVENTS].socket == NULL)
 		return;
 	event_row_to_message(row, &event);
-	size = mha__client__event__get_packed_size(&event);
-	bytes = malloc(size);
-	if (bytes == NULL)
-		return;
-	CHECK(mha__client__event__pack(&event, bytes) == size);
-	socket = zsock_resolve(clients->doors.doors[DOOR_EVENTS].socket);
-	/* PUB never blocks: it drops for the subscriber whose queue is full. */
-	if (zmq_send(socket, row->name, strlen(row->name), ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0 &&
-	    zmq_send(socket, bytes, size, ZMQ_DONTWAIT) >= 0)
+	if (publish(clients, row->name, &event))
 		clients->gateway->counters.events_published++;
-	free(bytes);
+}
+
+void clients_tip(struct clients *clients, struct event_number last)
+{
+	char topic[] = EVENTS_TIP;
+	Mha__Client__Event event;
+
+	if (clients->doors.doors[DOOR_EVENTS].socket == NULL)
+		return;
+	mha__client__event__init(&event);
+	event.index = event.before_index = last.index;
+	event.sub = event.before_sub = last.sub;
+	event.name = topic;
+	(void)publish(clients, topic, &event);
 }

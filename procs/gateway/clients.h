@@ -19,6 +19,11 @@ void clients_close(struct clients *clients);
 void clients_revoke(struct clients *clients);
 /* Topic: the event's name; then the event. Never waits; slow subscribers miss it. */
 void clients_publish(struct clients *clients, const struct event_row *row);
+/*
+ * Topic EVENTS_TIP: the number of the newest event, so that a subscriber who missed the last ones
+ * learns of it without waiting for the next one.
+ */
+void clients_tip(struct clients *clients, struct event_number last);
 /* An event is new: whoever waits for one gets it. */
 void clients_events(struct clients *clients);
 /* The end of a call that was given to the consensus worker. */

@@ -44,12 +44,15 @@ int event_number_compare(struct event_number a, struct event_number b)
 	return 0;
 }
 
-/* Topics and labels are made of names: lower case, digits, '.', '_' and '-'. */
+/*
+ * Topics and labels are made of names: lower case, digits, '.', '_' and '-'. One topic says where
+ * the stream is.
+ */
 static bool event_name_valid(const char *name)
 {
 	size_t length = strlen(name);
 
-	return length > 0 && length < EVENT_NAME_SIZE &&
+	return length > 0 && length < EVENT_NAME_SIZE && strcmp(name, EVENTS_TIP) != 0 &&
 	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == length;
 }
 
@@ -126,6 +129,7 @@ const struct event_row *events_add(struct events *events, const Mha__Bus__Event 
 		drop_oldest(events);
 	row = &events->rows[(events->first + events->count) % EVENTS_MAX];
 	*row = (struct event_row){.number = number, .told = told, .json = json};
+	row->before = events->last;
 	row->wall_ms = event->wall_ms;
 	row->size = size;
 	CHECK(text_copy(row->name, sizeof(row->name), event->name));
@@ -146,9 +150,22 @@ void event_row_to_message(const struct event_row *row, Mha__Client__Event *out)
 	mha__client__event__init(out);
 	out->index = row->number.index;
 	out->sub = row->number.sub;
+	out->before_index = row->before.index;
+	out->before_sub = row->before.sub;
 	out->wall_ms = row->wall_ms;
 	out->name = name.to;
 	out->json = row->json;
+}
+
+void events_place_status(const struct events *events, Mha__Client__Status *status)
+{
+	const struct event_number contained = {status->event_index, status->event_sub};
+
+	/* Numbers are the sender's or later ones, and what is still to come is after `last`. */
+	if (event_number_compare(contained, events->last) <= 0)
+		return;
+	status->event_index = events->last.index;
+	status->event_sub = events->last.sub;
 }
 
 void events_since(const struct events *events, struct event_number since,

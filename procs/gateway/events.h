@@ -15,6 +15,7 @@
 #define EVENTS_REPLY_MAX   64
 #define EVENTS_REPLY_BYTES ((size_t)128 * 1024)
 #define EVENT_NAME_SIZE    65
+#define EVENTS_TIP         "tip" /* topic of what is no event: the newest event's number */
 
 /* Position in the stream: the log's index, then a count within it. Strictly rising. */
 struct event_number {
@@ -25,6 +26,7 @@ struct event_number {
 struct event_row {
 	struct event_number number; /* as clients know it */
 	struct event_number told;   /* as the sender gave it */
+	struct event_number before; /* of the event before it; 0.0: none was seen */
 	uint64_t wall_ms;
 	char name[EVENT_NAME_SIZE];
 	char *json;
@@ -73,5 +75,12 @@ void events_since(const struct events *events, struct event_number since,
 		  struct events_message *out);
 
 void event_row_to_message(const struct event_row *row, Mha__Client__Event *out);
+
+/*
+ * The place from which the stream goes on after this snapshot, which comes with the sender's number
+ * of the last event that it contains. Never after an event that it lacks; events that it contains
+ * may follow once more.
+ */
+void events_place_status(const struct events *events, Mha__Client__Status *status);
 
 #endif

@@ -69,6 +69,7 @@ static void housekeeping(uv_timer_t *timer)
 	http_look(gateway->http);
 	gateway->counters.updated_ns = gateway_look(gateway)->now_ns;
 	watch_lag(gateway);
+	clients_tip(gateway->clients, gateway->events.last);
 	status_publish(&gateway->worker->status, &gateway->counters);
 }
 

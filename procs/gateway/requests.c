@@ -57,12 +57,14 @@ static size_t answer_leader(uint64_t id, const struct view *view, uint8_t **out)
 	return reply_pack(&reply, out);
 }
 
-static size_t answer_status(uint64_t id, const struct view *view, uint8_t **out)
+static size_t answer_status(uint64_t id, const struct view *view, const struct events *events,
+			    uint8_t **out)
 {
 	Mha__Client__Reply reply;
 	struct status_message message;
 
 	status_to_message(view, &message);
+	events_place_status(events, &message.status);
 	reply_init(&reply, id, MHA__CLIENT__REPLY__BODY_STATUS);
 	reply.status = &message.status;
 	return reply_pack(&reply, out);
@@ -126,7 +128,7 @@ static bool answer_question(const Mha__Client__Request *request, const struct vi
 		out->size = answer_leader(out->id, view, &out->reply);
 		return true;
 	case MHA__CLIENT__REQUEST__CALL_GET_STATUS:
-		out->size = answer_status(out->id, view, &out->reply);
+		out->size = answer_status(out->id, view, events, &out->reply);
 		return true;
 	case MHA__CLIENT__REQUEST__CALL_GET_HISTORY:
 		out->size = answer_history(out->id, view, &out->reply);

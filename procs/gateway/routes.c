@@ -223,6 +223,7 @@ static char *body_v1_status(const struct context *context)
 	struct status_message message;
 
 	status_to_message(context->view, &message);
+	events_place_status(context->world->events, &message.status);
 	return json_print(status_to_json(&message.status), JSON_COMPACT);
 }
 

@@ -169,3 +169,66 @@ Test(events, names_are_topics)
 	}
 	world_free(world);
 }
+
+Test(events, tell_the_number_of_the_one_before_them)
+{
+	struct world *world = world_new();
+
+	add(world, 5, 0, "a");
+	add(world, 9, 2, "b");
+	/* The sender was restarted and counts anew. */
+	add(world, 9, 1, "c");
+	cr_assert_eq(since(world, 0, 0), 3);
+	cr_expect_eq(world->reply.events.events[0]->before_index, 0);
+	cr_expect_eq(world->reply.events.events[1]->before_index, 5);
+	cr_expect_eq(world->reply.events.events[1]->before_sub, 0);
+	cr_expect_eq(world->reply.events.events[2]->before_index, 9);
+	cr_expect_eq(world->reply.events.events[2]->before_sub, 2);
+	cr_expect_eq(world->reply.events.events[2]->sub, 3);
+	world_free(world);
+}
+
+static void expect_place(struct world *world, uint64_t index, uint32_t sub, uint64_t to_index,
+			 uint32_t to_sub)
+{
+	Mha__Client__Status status;
+
+	mha__client__status__init(&status);
+	status.event_index = index;
+	status.event_sub = sub;
+	events_place_status(&world->events, &status);
+	cr_expect_eq(status.event_index, to_index);
+	cr_expect_eq(status.event_sub, to_sub);
+}
+
+Test(events, a_snapshot_is_placed_before_all_that_it_may_lack)
+{
+	struct world *world = world_new();
+
+	/* It contains what has not arrived here: that comes once more. */
+	expect_place(world, 7, 1, 0, 0);
+	add(world, 5, 0, "a");
+	expect_place(world, 7, 1, 5, 0);
+	add(world, 7, 1, "b");
+	add(world, 8, 0, "c");
+	/* It lacks what has arrived already. */
+	expect_place(world, 7, 1, 7, 1);
+	expect_place(world, 8, 0, 8, 0);
+	world_free(world);
+}
+
+Test(events, the_name_of_the_tip_is_taken)
+{
+	struct world *world = world_new();
+	Mha__Bus__Event event;
+	char name[] = EVENTS_TIP, json[] = "{}";
+	struct err why = {0};
+
+	mha__bus__event__init(&event);
+	event.index = 1;
+	event.name = name;
+	event.json = json;
+	cr_expect_null(events_add(&world->events, &event, &why));
+	cr_expect_lt(why.code, 0);
+	world_free(world);
+}

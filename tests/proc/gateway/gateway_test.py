@@ -615,6 +615,41 @@ class Requests(Case):
         http_events = json.loads(self.agent.ask("GET", "/v1/events?since_index=6")[1])
         self.assertEqual(http_events, events)
 
+    def test_a_subscriber_finds_out_what_it_missed(self):
+        self.live()
+        self.agent.said_ok('event 5 0 member.changed {}')
+        tips = Zmtp(self.agent.events, b"SUB")
+        tips.send(b"\x01")
+        seen = (0, 0)
+        self.assertTrue(until(lambda: fields(self.call(request(GET_EVENTS))[13][0]).get(1)))
+        self.agent.do('event 6 0 failover.assigned {}')
+        self.agent.do('event 6 3 failover.opened {}')
+        tip = False
+        numbers = {}
+        deadline = time.monotonic() + 60
+        while not (tip and (6, 3) in numbers) and time.monotonic() < deadline:
+            topic, event = tips.receive()
+            event = fields(event)
+            number, before = ((event.get(i, [0])[0], event.get(j, [0])[0])
+                              for i, j in ((1, 2), (6, 7)))
+            self.assertGreaterEqual(number, seen)
+            seen = number
+            if topic == b"tip":
+                self.assertEqual(before, number)
+                tip = number == (6, 3)
+            else:
+                numbers[number] = before
+        self.assertEqual(numbers[6, 3], (6, 0), "the one before, though the numbers do not touch")
+        tips.close()
+        # A snapshot says where the stream goes on; the rig's state contains no event at all.
+        status = fields(self.call(request(GET_STATUS))[11][0])
+        self.assertEqual((status.get(50, [0])[0], status.get(51, [0])[0]), (0, 0))
+        self.agent.do("set event_index 6")
+        self.agent.do("set event_sub 2")
+        self.agent.do("publish")
+        status = fields(self.call(request(GET_STATUS))[11][0])
+        self.assertEqual((status[50], status[51]), ([6], [2]))
+
 
 class Flood(Case):
     """A message without an end: ZeroMQ keeps its frames, so the process's own limit ends it."""

@@ -108,6 +108,10 @@ static bool set_number(struct rig_state *state, const char *name, uint64_t value
 		consensus->waiting_count = (uint8_t)value;
 	else if (strcmp(name, "hold") == 0)
 		consensus->hold = (uint8_t)value;
+	else if (strcmp(name, "event_index") == 0)
+		consensus->event_index = value;
+	else if (strcmp(name, "event_sub") == 0)
+		consensus->event_sub = (uint32_t)value;
 	else if (strcmp(name, "paused") == 0)
 		consensus->cluster.settings.paused = value != 0;
 	else if (strcmp(name, "operation") == 0)

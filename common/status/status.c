@@ -223,7 +223,10 @@ static void load_words(void *section, _Atomic uint64_t *words, size_t size)
 void status_publish(struct status_map *map, const void *section)
 {
 	struct status_header *header = header_of(map);
-	const uint64_t next = atomic_load_explicit(&header->published, memory_order_relaxed) + 1;
+	const uint64_t last = atomic_load_explicit(&header->published, memory_order_relaxed);
+	/* 0 says that nothing was published: after the highest number, which only damage can bring
+	 * about, comes the next one of the same slot. */
+	const uint64_t next = last == UINT64_MAX ? 2 : last + 1;
 	_Atomic uint64_t *slot_seq = &header->slot_seq[next % 2];
 	/* Odd already, if an earlier writer was killed in this slot. */
 	const uint64_t seq = atomic_load_explicit(slot_seq, memory_order_relaxed) | 1;

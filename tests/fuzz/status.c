@@ -17,7 +17,7 @@ static const char *folder(void)
 
 	if (path[0] != '\0')
 		return path;
-	snprintf(path, sizeof(path), "/tmp/mha-fuzz-XXXXXX");
+	snprintf(path, sizeof(path), "/dev/shm/mha-fuzz-XXXXXX");
 	CHECK(mkdtemp(path) != NULL);
 	return path;
 }

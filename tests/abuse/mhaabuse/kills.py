@@ -17,48 +17,64 @@ TARGETS = ("master",) + WORKERS
 
 
 class Appends:
-    """Entries for the Raft log, one after the other, as fast as the cluster takes them."""
+    """
+    Entries for the Raft log, as fast as the cluster takes them: several clients at different nodes,
+    so that an entry is under way nearly all the time.
+    """
 
     def __init__(self, world):
         self.world = world
         self.stopped = threading.Event()
-        self.done = self.refused = 0
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.lock = threading.Lock()
+        self.done = self.refused = self.under_way = 0
+        self.threads = [threading.Thread(target=self._run, args=(at,), daemon=True)
+                        for at in range(len(world.lab.data_nodes))]
 
     def __enter__(self):
-        self.thread.start()
+        for thread in self.threads:
+            thread.start()
         return self
 
     def __exit__(self, *_):
         self.stopped.set()
-        self.thread.join()
+        for thread in self.threads:
+            thread.join()
         # As it was, whoever answers now.
-        wait_until(lambda: self._say("off"), self.world.deadline, "the last setting", 0.1)
+        wait_until(lambda: self._say("off", 0), self.world.deadline, "the last setting", 0.1)
 
-    def _say(self, word):
-        for node in self.world.lab.data_nodes:
-            try:
-                self.world.lab.mhactl(node, "auto-switch", word, "--timeout", "5s")
-                return True
-            except LabError:
-                continue
+    def _say(self, word, at):
+        nodes = self.world.lab.data_nodes
+        with self.lock:
+            self.under_way += 1
+        try:
+            for node in nodes[at:] + nodes[:at]:
+                try:
+                    self.world.lab.mhactl(node, "auto-switch", word, "--timeout", "5s")
+                    return True
+                except LabError:
+                    continue
+        finally:
+            with self.lock:
+                self.under_way -= 1
         return False
 
-    def _run(self):
+    def _run(self, at):
         turn = 0
         while not self.stopped.is_set():
             turn += 1
-            if self._say("on" if turn % 2 else "off"):
-                self.done += 1
-            else:
-                self.refused += 1
+            said = self._say("on" if turn % 2 else "off", at)
+            with self.lock:
+                self.done += said
+                self.refused += not said
 
 
 def plan(kills, append_kills, seed):
-    """(process, node index, during appends) of each kill: every process as often as every other."""
+    """
+    (process, node index, during appends) of each kill: every process as often as every other, and
+    those of `consensus` during appends spread over all of it.
+    """
     dice = random.Random(seed)
     rest = kills - append_kills
-    rows = [("consensus", index % 3, True) for index in range(append_kills)]
     plain = [(TARGETS[index % len(TARGETS)], index // len(TARGETS) % 3, False)
              for index in range(rest)]
     # Shuffled in rounds, so that nobody is hit again and again before everybody was.
@@ -68,7 +84,10 @@ def plan(kills, append_kills, seed):
         part = plain[at:at + size]
         dice.shuffle(part)
         shuffled += part
-    return shuffled, rows
+    for index in range(append_kills):
+        at = (index + 1) * kills // append_kills - 1
+        shuffled.insert(at, ("consensus", index % 3, True))
+    return shuffled
 
 
 def find(world, node, name):
@@ -113,41 +132,64 @@ def is_primary(world, node):
         return False
 
 
+def during_appends(world, kill, sums):
+    """One kill while entries are appended; what the appending clients saw is added to `sums`."""
+    with Appends(world) as load:
+        wait_until(lambda: load.done >= 2, world.deadline, "appends to go on", 0.002)
+        kill(lambda: load.under_way)
+        begun = load.done
+        wait_until(lambda: load.done > begun, world.deadline, "appends after a kill", 0.01)
+    sums["done"] += load.done
+    sums["refused"] += load.refused
+
+
+class Tally:
+    """What was killed so far, how long it took to come back, and where the epoch rose."""
+
+    def __init__(self, world):
+        self.world = world
+        self.counts = collections.Counter()
+        self.primary = 0  # kills on the node that was the primary
+        self.under_way = 0  # kills while at least one entry was being appended
+        self.times = collections.defaultdict(list)
+        self.changes = []
+        self.appends = collections.Counter()
+        self.epoch = self.first_epoch = world.epoch()
+
+    def one(self, name, node, look=None):
+        world = self.world
+        was_primary = is_primary(world, node)
+        self.primary += was_primary
+        if look is not None and look() > 0:
+            self.under_way += 1
+        self.times[name].append(kill_one(world, node, name, self.counts))
+        world.probe.wait_acknowledged(2, world.deadline, f"writes after a kill of {name}")
+        self.epoch = check_roles(world, self.epoch, node, name, was_primary, self.changes)
+
+    def row(self):
+        return {"kills": dict(self.counts), "kills_total": sum(self.counts.values()),
+                "on_the_primary": self.primary, "during_appends": self.under_way,
+                "appends": dict(self.appends), "epochs": [self.first_epoch, self.epoch],
+                "epoch_changes": len(self.changes), "changes": self.changes[:40],
+                "back_ms": {name: {"median": round(sorted(rows)[len(rows) // 2] * 1000),
+                                   "max": round(max(rows) * 1000)}
+                            for name, rows in self.times.items()}}
+
+
 def run(world):
     options = world.options
-    append_kills = min(options.append_kills, options.kills)
-    plain, during = plan(options.kills, append_kills, options.seed)
-    counts, changes = collections.Counter(), []
-    times = collections.defaultdict(list)
-    epoch = world.epoch()
-    appends = {"done": 0, "refused": 0}
-
-    def one(number, name, index):
-        nonlocal epoch
+    rows = plan(options.kills, min(options.append_kills, options.kills), options.seed)
+    tally = Tally(world)
+    world.partial = tally.row  # what was done counts when a later kill ends the part
+    begun = time.monotonic()
+    for number, (name, index, append) in enumerate(rows, 1):
         node = world.lab.data_nodes[index]
-        world.probe.wait_acknowledged(2, world.deadline, "writes between two kills")
-        was_primary = is_primary(world, node)
-        epoch = max(epoch, world.epoch())
-        times[name].append(kill_one(world, node, name, counts))
-        world.probe.wait_acknowledged(2, world.deadline, f"writes after a kill of {name}")
-        epoch = check_roles(world, epoch, node, name, was_primary, changes)
+        if append:
+            during_appends(world, lambda look: tally.one("consensus", node, look), tally.appends)
+        else:
+            tally.one(name, node)
         if number % 50 == 0:
-            say(f"{number} kills, epoch {epoch}")
-
-    number = 0
-    for name, index, _ in plain:
-        number += 1
-        one(number, name, index)
-    if during:
-        with Appends(world) as load:
-            for name, index, _ in during:
-                number += 1
-                wanted = load.done + 1
-                wait_until(lambda: load.done >= wanted, world.deadline, "appends to go on", 0.002)
-                one(number, name, index)
-            appends = {"done": load.done, "refused": load.refused}
-    return {"kills": dict(counts), "kills_total": sum(counts.values()),
-            "during_appends": len(during), "appends": appends, "epoch_changes": len(changes),
-            "changes": changes[:40],
-            "back_ms": {name: {"median": round(sorted(rows)[len(rows) // 2] * 1000),
-                               "max": round(max(rows) * 1000)} for name, rows in times.items()}}
+            pace = (time.monotonic() - begun) / number
+            say(f"{number} kills, {pace:.2f} s each, epoch {tally.epoch}, "
+                f"{world.probe.acknowledged()} writes acknowledged")
+    return {**tally.row(), "seconds_per_kill": round((time.monotonic() - begun) / len(rows), 2)}

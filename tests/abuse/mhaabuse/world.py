@@ -23,6 +23,7 @@ class World:
         self.lab = self.probe = None
         self.failures = []
         self.marks = []  # moments of the ledger's faults, for outages
+        self.partial = dict  # what a part has to say when it ends early
         self.logs = options.dir + "-logs"
 
     def up(self, part):
@@ -50,6 +51,10 @@ class World:
         """Whole again, then the ledger: nothing missing, no twins."""
         wait_whole(self.lab, self.deadline)
         self.probe.wait_acknowledged(50, self.deadline, "writes at the end")
+        return self.ledger()
+
+    def ledger(self):
+        """The writer's log against the table of the primary that serves now."""
         self.probe.stop()
         report = self.probe.verdict(self.marks)
         if report["missing"]:

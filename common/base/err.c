@@ -1,5 +1,6 @@
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +53,8 @@ int err_set(struct err *why, int code, const char *format, ...)
 
 int err_set_errno(struct err *why, int code, int errnum, const char *format, ...)
 {
+	if (code == ERR_IO && (errnum == ENOMEM || errnum == EMFILE || errnum == ENFILE))
+		code = ERR_NO_MEMORY;
 	if (why != NULL) {
 		char reason[128];
 		va_list args;

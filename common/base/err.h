@@ -12,11 +12,11 @@
 
 enum err_code {
 	ERR_OK = 0,
-	ERR_INVALID = -1,   /* the input makes no sense; repeating will not help */
-	ERR_NOT_FOUND = -2, /* the thing named does not exist */
-	ERR_EXISTS = -3,    /* it exists already */
-	ERR_IO = -4,        /* the operating system refused; errno is in the text */
-	ERR_NO_MEMORY = -5,
+	ERR_INVALID = -1,     /* the input makes no sense; repeating will not help */
+	ERR_NOT_FOUND = -2,   /* the thing named does not exist */
+	ERR_EXISTS = -3,      /* it exists already */
+	ERR_IO = -4,          /* the operating system refused; errno is in the text */
+	ERR_NO_MEMORY = -5,   /* or no descriptor, or no process: it may come off the next time */
 	ERR_PERM = -6,        /* a right or capability is missing */
 	ERR_TIMEOUT = -7,     /* the deadline passed; the outcome is not known */
 	ERR_TOO_BIG = -8,     /* a bound would be exceeded */
@@ -44,7 +44,10 @@ const char *err_name(int code);
  */
 int err_set(struct err *why, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* The same with ": strerror(errnum)" appended. */
+/*
+ * The same with ": strerror(errnum)" appended. ERR_IO becomes ERR_NO_MEMORY when `errnum` says that
+ * memory or descriptors are missing.
+ */
 int err_set_errno(struct err *why, int code, int errnum, const char *format, ...) PRINTF_LIKE(4, 5);
 
 /* Prefix "context: " to what `why` (may be NULL) holds. Returns `code`. */

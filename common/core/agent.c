@@ -259,11 +259,13 @@ static void order_done(struct agent *agent, const struct order *order)
 	}
 }
 
-static void order_failed(struct agent *agent, struct pending_order *pending)
+static void order_failed(struct agent *agent, struct pending_order *pending, uint8_t outcome)
 {
 	uint64_t wait = agent->config.election_ns / 4;
 
 	pending->failures++;
+	if (outcome != OUTCOME_REFUSED)
+		pending->tried++;
 	for (unsigned i = 1; i < pending->failures && i < 8; i++)
 		wait *= 2;
 	pending->retry_ns = agent->now_ns + wait;
@@ -271,7 +273,7 @@ static void order_failed(struct agent *agent, struct pending_order *pending)
 		agent->rebuild_clone = true;
 	if (pending->kind == ORDER_DB_PROMOTE && pending->failures >= 3)
 		agent->excluded_until_ns = agent->now_ns + 10 * agent->config.election_ns;
-	if (pending->kind == ORDER_DB_START && pending->failures >= 5 && !agent_is_primary(agent)) {
+	if (pending->kind == ORDER_DB_START && pending->tried >= 5 && !agent_is_primary(agent)) {
 		agent->rebuild_wanted = true;
 		agent->rebuild_clone = true;
 	}
@@ -304,10 +306,10 @@ static void take_result(struct agent *agent, const struct agent_event *event)
 		if (event->result.has_facts)
 			take_local_facts(agent, &event->result.facts);
 		if (event->result.outcome != OUTCOME_DONE) {
-			order_failed(agent, pending);
+			order_failed(agent, pending, event->result.outcome);
 			return;
 		}
-		pending->failures = 0;
+		pending->failures = pending->tried = 0;
 		/* dbmon's next look must have been taken after the order was done. */
 		pending->retry_ns = agent->now_ns + (pending->kind >= ORDER_DB_REWIND &&
 								     pending->kind <= ORDER_DB_CLONE

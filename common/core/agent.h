@@ -191,6 +191,7 @@ struct pending_order {
 	uint64_t deadline_ns;
 	uint64_t retry_ns; /* after a failure: not before this */
 	unsigned failures; /* of this kind, in a row */
+	unsigned tried;    /* of these, those in which the executor tried */
 };
 
 /* What dbctl last wrote into the database's configuration, as far as this agent knows. */

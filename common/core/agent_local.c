@@ -55,7 +55,7 @@ bool agent_give(struct agent *agent, struct effects *effects, const struct order
 		uint64_t clock = agent->now_ns;
 
 		if (pending->kind != order->kind)
-			pending->failures = 0;
+			pending->failures = pending->tried = 0;
 		pending->id = clock > agent->order_seq ? clock : agent->order_seq + 1;
 		agent->order_seq = pending->id;
 	}

@@ -56,7 +56,11 @@ struct order {
 enum order_outcome {
 	OUTCOME_DONE = 0, /* it is so now */
 	OUTCOME_FAILED,   /* it is not; `text` of the report says why */
-	OUTCOME_REFUSED,  /* older epoch than what the executor has seen, or a lease that ended */
+	/*
+	 * Not tried: an older epoch than what the executor has seen, a lease that ended, or the
+	 * executor lacks memory, descriptors or processes. Says nothing of the database.
+	 */
+	OUTCOME_REFUSED,
 };
 
 /* Who executes `kind`; every order has exactly one executor. */

@@ -274,8 +274,11 @@ static int spawn(pid_t *pid, const struct child_spec *spec, const struct plumbin
 	if (add_actions(&actions, spec, pipes) != 0 || add_attributes(&attributes) != 0)
 		rc = err_set(why, ERR_NO_MEMORY, "prepare %s: out of memory", spec->argv[0]);
 	else if ((rc = run(pid, spec, &actions, &attributes, argv)) != 0)
-		rc = err_set_errno(why, rc == ENOENT ? ERR_NOT_FOUND : ERR_IO, rc, "run %s",
-				   spec->argv[0]);
+		rc = err_set_errno(why,
+				   rc == ENOENT   ? ERR_NOT_FOUND
+				   : rc == EAGAIN ? ERR_NO_MEMORY
+						  : ERR_IO,
+				   rc, "run %s", spec->argv[0]);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	return rc;

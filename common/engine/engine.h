@@ -81,6 +81,11 @@ struct engine_monitor_events {
 	/* Something changed, or an interval passed. Borrowed for the call. */
 	void (*viewed)(void *arg, const struct engine_view *view);
 	void (*finished)(void *arg, const struct engine_result *result);
+	/*
+	 * This process has no descriptor or memory left, so the database cannot be looked at: what
+	 * was seen last still stands. Told once. A new process may have what this one has not.
+	 */
+	void (*starved)(void *arg, const char *text);
 };
 
 struct engine_monitor_ops {

@@ -141,6 +141,10 @@ enum pg_answer pg_classify_connect(const char *text)
 	if (strstr(text, "No such file or directory") != NULL ||
 	    strstr(text, "Connection refused") != NULL)
 		return PG_REFUSED;
+	if (strstr(text, "Too many open files") != NULL || strstr(text, "out of memory") != NULL ||
+	    strstr(text, "Cannot allocate memory") != NULL ||
+	    strstr(text, "No buffer space available") != NULL)
+		return PG_STARVED;
 	return PG_LOST;
 }
 

@@ -16,6 +16,7 @@ enum pg_answer {
 	PG_FULL,     /* no connection is left (53300): alive, all the same */
 	PG_DENIED,   /* it answers, but this role may not, or the request is wrong */
 	PG_LOST,     /* the connection broke */
+	PG_STARVED,  /* this process has no descriptor or memory left: says nothing of the server */
 	PG_TIMEOUT,  /* no answer within the deadline */
 };
 

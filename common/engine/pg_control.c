@@ -225,6 +225,18 @@ static void job_cancel(struct engine_control *control)
 		job_free(job);
 }
 
+/*
+ * A start that lacked memory, descriptors or processes says nothing of the database, whose data
+ * must not be thrown away for it. What has touched the data is judged by its end, whatever the
+ * reason.
+ */
+static uint8_t job_outcome(uint8_t kind, int rc)
+{
+	if (rc >= 0)
+		return OUTCOME_DONE;
+	return kind == ORDER_DB_START && rc == ERR_NO_MEMORY ? OUTCOME_REFUSED : OUTCOME_FAILED;
+}
+
 static void job_finish(struct pg_job *job, int rc, const struct err *why)
 {
 	struct engine_control *control = job->control;
@@ -258,7 +270,7 @@ static void job_finish(struct pg_job *job, int rc, const struct err *why)
 	log_event(rc < 0 ? LOG_ERROR : LOG_NOTICE, rc < 0 ? "database.failed" : "database.done",
 		  "order=%s epoch=%" PRIu64 " %s", order_kind_name(order.kind), order.epoch, text);
 	control_changed(control);
-	report(control, &order, rc < 0 ? OUTCOME_FAILED : OUTCOME_DONE, text);
+	report(control, &order, job_outcome(order.kind, rc), text);
 }
 
 /* Nothing was changed and it may come off the next time: true, and it is begun again later. */

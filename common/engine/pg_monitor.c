@@ -193,13 +193,24 @@ static void look_unanswered(struct engine_monitor *monitor, enum pg_answer answe
 	signs->starting = answer != PG_DENIED;
 }
 
+static void tell_starved(struct engine_monitor *monitor, const char *text)
+{
+	if (monitor->starved)
+		return;
+	monitor->starved = true;
+	monitor->events->starved(monitor->arg, text);
+}
+
 /* A look did not come to its end. */
 static void look_failed(struct engine_monitor *monitor, enum pg_answer answer, const char *text)
 {
 	monitor->looking = false;
 	monitor->prepared = false;
 	monitor->view.probe_failures++;
-	look_unanswered(monitor, answer);
+	if (answer == PG_STARVED)
+		tell_starved(monitor, text);
+	else
+		look_unanswered(monitor, answer);
 	if (answer == PG_DENIED)
 		log_event(LOG_WARNING, "dbmon.denied", "%.200s", text);
 	pg_conn_close(&monitor->main);
@@ -539,9 +550,10 @@ static void on_fresh(void *arg, enum pg_answer answer, PGresult *const results[]
 
 	UNUSED(results);
 	UNUSED(count);
-	UNUSED(text);
 	monitor->view.probes++;
-	if (answer == PG_TIMEOUT) {
+	if (answer == PG_STARVED) {
+		tell_starved(monitor, text);
+	} else if (answer == PG_TIMEOUT) {
 		monitor->view.probe_failures++;
 		monitor->fresh_timeouts++;
 		/* Not one that was answered just before everything stopped. */

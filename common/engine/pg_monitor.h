@@ -34,6 +34,7 @@ struct engine_monitor {
 	uv_loop_t *loop;
 	const struct conf *conf;
 	const struct engine_monitor_events *events;
+	bool starved; /* told */
 	void *arg;
 
 	struct pg_conn main;  /* the old connection: every look */

@@ -535,7 +535,7 @@ static void consensus_reload(struct worker *worker)
 	if (consensus_takes_part(self) && !names_all_members(self))
 		return;
 	rc = peers_reload(self, &why);
-	if (rc == ERR_IO) {
+	if (rc == ERR_IO || rc == ERR_NO_MEMORY) {
 		/* Deaf, it would be a member only by name: the next life opens all anew. */
 		log_event(LOG_ERROR, "consensus.reload", "%s; this worker begins anew", why.text);
 		worker_stopped(worker);

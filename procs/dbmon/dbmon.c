@@ -89,7 +89,19 @@ static void on_finished(void *arg, const struct engine_result *result)
 	log_set_operation(0);
 }
 
-static const struct engine_monitor_events EVENTS = {.viewed = on_view, .finished = on_finished};
+/* Neither a database that is well nor one that is gone: a new process looks again. */
+static void on_starved(void *arg, const char *text)
+{
+	struct dbmon *dbmon = arg;
+
+	log_event(LOG_ERROR, "dbmon.starved",
+		  "the database cannot be looked at: %.200s; this worker ends and is started anew",
+		  text);
+	worker_stopped(dbmon->worker);
+}
+
+static const struct engine_monitor_events EVENTS = {
+	.viewed = on_view, .finished = on_finished, .starved = on_starved};
 
 static void take_order(struct dbmon *dbmon, const Mha__Bus__Order *message)
 {

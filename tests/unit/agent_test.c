@@ -381,3 +381,24 @@ Test(agent, an_unseen_database_is_waited_for)
 	world->hosts[A].stuck = 0;
 	world_until(world, "A serves", 500, a_serves);
 }
+
+/* A standby whose server does not start is cloned, but not when nobody could try to start it. */
+Test(agent, a_start_that_was_not_tried_says_nothing_of_the_data)
+{
+	for (unsigned lacking = 0; lacking < 2; lacking++) {
+		struct world *world = started(3, 0);
+		struct host *host = &world->hosts[C];
+		const unsigned clones = host->done[ORDER_DB_CLONE];
+
+		host->failing = UINT64_C(1) << ORDER_DB_START;
+		host->lacking = lacking != 0;
+		world_kill_db(world, C);
+		world_run(world, 60000);
+		cr_expect_eq(host->done[ORDER_DB_CLONE] > clones, lacking == 0, "lacking %u",
+			     lacking);
+		host->failing = 0;
+		world_run(world, 60000);
+		cr_expect_eq(host->db.state, DB_STANDBY);
+		cr_expect_eq(host->done[ORDER_DB_CLONE] > clones, lacking == 0);
+	}
+}

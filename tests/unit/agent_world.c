@@ -500,7 +500,9 @@ static void work(struct world *world, node_id id)
 		done = !(host->failing >> order.kind & 1) && execute(world, host, &order);
 		host->done[order.kind] += done ? 1 : 0;
 		event.result.order_id = order.id;
-		event.result.outcome = done ? OUTCOME_DONE : OUTCOME_FAILED;
+		event.result.outcome = done            ? OUTCOME_DONE
+				       : host->lacking ? OUTCOME_REFUSED
+						       : OUTCOME_FAILED;
 		if (order.kind == ORDER_DB_POSITION || order.kind == ORDER_DB_PROMOTE) {
 			event.result.has_facts = true;
 			event.result.facts = look(world, id);

@@ -51,6 +51,7 @@ struct host {
 	struct order orders[EXECUTOR_COUNT]; /* id 0: none */
 	uint8_t stuck;                       /* bit e: executor e does nothing */
 	uint64_t failing;                    /* bit k: orders of kind k fail */
+	bool lacking;                        /* and are not even tried: it lacks what they need */
 	unsigned done[ORDER_KIND_COUNT];
 	bool refuses_leadership;
 	uint64_t led_since_ns;

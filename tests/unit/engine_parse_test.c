@@ -5,6 +5,7 @@
 
 #include "base/macros.h"
 #include "engine/engine.h"
+#include "engine/pg_conn.h"
 #include "engine/pg_look.h"
 #include "engine/pg_parse.h"
 
@@ -332,4 +333,30 @@ Test(engine_look, identify_system)
 	result = make_result(4, bad);
 	cr_expect_eq(pg_look_identify(&look, result, NULL), ERR_CORRUPT);
 	PQclear(result);
+}
+
+Test(engine_connect, what_libpq_says)
+{
+	static const struct {
+		const char *text;
+		enum pg_answer answer;
+	} cases[] = {
+		{"connection to server on socket \"/s/.s.PGSQL.5432\" failed: Connection refused",
+		 PG_REFUSED},
+		{"57P03: the database system is starting up", PG_STARTING},
+		{"FATAL:  sorry, too many clients already", PG_FULL},
+		{"FATAL:  role \"mha_monitor\" does not exist", PG_DENIED},
+		{"could not create socket: Too many open files", PG_STARVED},
+		{"could not create socket: Too many open files in system", PG_STARVED},
+		{"could not create socket: Cannot allocate memory", PG_STARVED},
+		{"out of memory", PG_STARVED},
+		/* The server's own lack is its answer. */
+		{"FATAL:  out of memory", PG_DENIED},
+		{"server closed the connection unexpectedly", PG_LOST},
+		{"", PG_LOST},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		cr_expect(pg_classify_connect(cases[i].text) == cases[i].answer, "%s",
+			  cases[i].text);
 }

@@ -2,12 +2,13 @@
 
 import collections
 import random
+import re
 import signal
 import threading
 import time
 
 from mhalab.lab import say
-from mhalab.system import LabError, signal_all, wait_until
+from mhalab.system import LabError, now_ns, signal_all, wait_until
 
 from .world import WORKERS
 
@@ -112,17 +113,61 @@ def kill_one(world, node, name, counts):
     return time.monotonic() - begun
 
 
-def check_roles(world, before, node, name, was_primary, changes):
-    """An epoch may rise only where the primary's lease was in danger."""
-    after = world.epoch()
-    if after == before:
-        return after
-    changes.append({"killed": name, "node": node["name"], "primary": was_primary,
-                    "epochs": [before, after]})
-    if not (was_primary and name in MAY_CHANGE):
-        world.fail(f"epoch {before} became {after} after a kill of {name} on {node['name']}, "
-                   f"which was {'the primary' if was_primary else 'no primary'}")
-    return after
+class Roles:
+    """
+    The epoch may rise only where the primary's lease was in danger: after a kill of its master, of
+    its `consensus` or of its `vip`. A database that did not answer, on a machine that is known to
+    have had no time for ordinary processes, counts by itself: the rule that acted was the right
+    one, and the kill was not what it acted on.
+    """
+
+    STARVED_MS = 400
+    # Who is told of a database by its own monitor may be told wrongly after a kill of that.
+    REPORTERS = {"dbmon", "dbctl"}
+
+    def __init__(self, world):
+        self.world = world
+        self.first = self.epoch = world.epoch()
+        self.changes = []
+        self._mark()
+
+    def _mark(self):
+        self.since_ns = now_ns()
+        self.sizes = self.world.log_sizes()
+
+    def _rules(self):
+        """Which rules began a survey since the last look: what the leaders acted on."""
+        found = []
+        for node in self.world.lab.nodes:
+            text = self.world.log_from(node, self.sizes[node["name"]])
+            found += re.findall(r"agent\.rule rule=(\S+) phase=survey ", text)
+        return found
+
+    def check(self, node, name, was_primary):
+        after = self.world.epoch()
+        if after == self.epoch:
+            self._mark()
+            return
+        rules, stall = self._rules(), self.world.witness.longest_ms(self.since_ns)
+        by_kill = was_primary and name in MAY_CHANGE
+        starved = not by_kill and stall >= self.STARVED_MS and bool(rules) and \
+            set(rules) <= {"steady/hung"} and not (was_primary and name in self.REPORTERS)
+        row = {"killed": name, "node": node["name"], "primary": was_primary,
+               "epochs": [self.epoch, after], "rules": rules, "stall_ms": stall,
+               "by": "kill" if by_kill else "machine" if starved else "nothing"}
+        self.changes.append(row)
+        say(f"the epoch rose: {row}")
+        if not by_kill and not starved:
+            self.world.fail(
+                f"epoch {self.epoch} became {after} after a kill of {name} on {node['name']}, "
+                f"which was {'the primary' if was_primary else 'no primary'}, by the rules {rules}")
+        self.epoch = after
+        self._mark()
+
+    def row(self):
+        by = collections.Counter(change["by"] for change in self.changes)
+        return {"epochs": [self.first, self.epoch], "epoch_changes": len(self.changes),
+                "epoch_changes_by": dict(by), "changes": self.changes[:60]}
 
 
 def is_primary(world, node):
@@ -152,9 +197,8 @@ class Tally:
         self.primary = 0  # kills on the node that was the primary
         self.under_way = 0  # kills while at least one entry was being appended
         self.times = collections.defaultdict(list)
-        self.changes = []
         self.appends = collections.Counter()
-        self.epoch = self.first_epoch = world.epoch()
+        self.roles = Roles(world)
 
     def one(self, name, node, look=None):
         world = self.world
@@ -164,13 +208,12 @@ class Tally:
             self.under_way += 1
         self.times[name].append(kill_one(world, node, name, self.counts))
         world.probe.wait_acknowledged(2, world.deadline, f"writes after a kill of {name}")
-        self.epoch = check_roles(world, self.epoch, node, name, was_primary, self.changes)
+        self.roles.check(node, name, was_primary)
 
     def row(self):
         return {"kills": dict(self.counts), "kills_total": sum(self.counts.values()),
                 "on_the_primary": self.primary, "during_appends": self.under_way,
-                "appends": dict(self.appends), "epochs": [self.first_epoch, self.epoch],
-                "epoch_changes": len(self.changes), "changes": self.changes[:40],
+                "appends": dict(self.appends), **self.roles.row(),
                 "back_ms": {name: {"median": round(sorted(rows)[len(rows) // 2] * 1000),
                                    "max": round(max(rows) * 1000)}
                             for name, rows in self.times.items()}}
@@ -190,6 +233,6 @@ def run(world):
             tally.one(name, node)
         if number % 50 == 0:
             pace = (time.monotonic() - begun) / number
-            say(f"{number} kills, {pace:.2f} s each, epoch {tally.epoch}, "
+            say(f"{number} kills, {pace:.2f} s each, epoch {tally.roles.epoch}, "
                 f"{world.probe.acknowledged()} writes acknowledged")
     return {**tally.row(), "seconds_per_kill": round((time.monotonic() - begun) / len(rows), 2)}

@@ -4,6 +4,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+import threading
 import urllib.request
 
 from mhalab import config
@@ -14,13 +17,51 @@ from mhalab.system import LabError, in_netns, wait_until
 WORKERS = ("consensus", "vip", "dbctl", "dbmon", "gateway")
 
 
+# Prints when it was late, and how much, in ns of CLOCK_MONOTONIC.
+WITNESS = """
+import sys, time
+before = time.monotonic_ns()
+while True:
+    time.sleep(0.02)
+    now = time.monotonic_ns()
+    if now - before > 200_000_000:
+        print(now, now - before, flush=True)
+    before = now
+"""
+
+
+class Witness:
+    """A process that only sleeps: when it is late, the machine had no time for ordinary ones."""
+
+    def __init__(self):
+        self.late = []
+        self.process = subprocess.Popen([sys.executable, "-c", WITNESS], text=True,
+                                        stdout=subprocess.PIPE)
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            at, length = line.split()
+            self.late.append((int(at), int(length)))
+
+    def longest_ms(self, since_ns):
+        """The longest time without a turn that ended after `since_ns`."""
+        return max((length for at, length in self.late if at >= since_ns), default=0) // 1000000
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.thread.join()
+
+
 class World:
     """One lab of three data nodes. `failures` are words; without any, the part has passed."""
 
     def __init__(self, options):
         self.options = options
         self.deadline = options.deadline
-        self.lab = self.probe = None
+        self.lab = self.probe = self.witness = None
         self.failures = []
         self.marks = []  # moments of the ledger's faults, for outages
         self.partial = dict  # what a part has to say when it ends early
@@ -37,6 +78,7 @@ class World:
         self.lab.build()
         for node in self.lab.nodes:
             self.lab.start(node)
+        self.witness = Witness()
         wait_serving(self.lab, self.logs + "/up", self.deadline)
         wait_whole(self.lab, self.deadline)
         self.probe = Probe(self.lab, self.logs + "/probe", pace_ms=4)
@@ -62,7 +104,8 @@ class World:
                       f"{report['missing_ids']}")
         if report["twin_moments"]:
             self.fail(f"two nodes accepted writes: {report['twins']}")
-        result = {"acknowledged": report["acknowledged"], "missing": report["missing"],
+        result = {"longest_stall_of_the_machine_ms": self.witness.longest_ms(0),
+                  "acknowledged": report["acknowledged"], "missing": report["missing"],
                   "twin_moments": report["twin_moments"], "failures": self.failures}
         if report["faults"]:
             result["faults"] = report["faults"]
@@ -74,6 +117,8 @@ class World:
                 self.probe.stop()
         except LabError:
             pass
+        if self.witness is not None:
+            self.witness.close()
         if self.lab is None:
             return
         os.makedirs(self.logs, exist_ok=True)
@@ -91,6 +136,15 @@ class World:
         """What its processes have written so far."""
         with open(node["log"], encoding="utf-8", errors="replace") as handle:
             return handle.read()
+
+    def log_from(self, node, offset):
+        """What its processes have written since their log was so many bytes long."""
+        with open(node["log"], "rb") as handle:
+            handle.seek(offset)
+            return handle.read().decode(errors="replace")
+
+    def log_sizes(self):
+        return {node["name"]: os.path.getsize(node["log"]) for node in self.lab.nodes}
 
     def metrics(self, node):
         """{name{labels without scope and name}: value} of one agent; {} when it does not answer."""

@@ -103,6 +103,17 @@ class Process:
             return 0
         return self.pid
 
+    def gone(self):
+        """It has ended; another process may have its pid."""
+        descriptor = self.open()
+        if descriptor is None:
+            return True
+        os.close(descriptor)
+        try:
+            return Process(self.pid).state in "ZX"
+        except OSError:
+            return True
+
     def title(self):
         """What the process calls itself, as ps shows it."""
         try:

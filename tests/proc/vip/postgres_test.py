@@ -8,7 +8,8 @@ import sys
 import time
 import unittest
 
-from vip_bench import CLIENTS, CLOSED, OPEN, PORT, V4, V6, Bench, run, until
+from vip_bench import (CLIENTS, CLOSED, LONG, OPEN, PATIENCE, PORT, V4, V6, Bench, now_ns, run,
+                       until)
 
 PROGRAMS = None
 PG_BIN = max(glob.glob("/usr/lib/postgresql/*/bin"), default="")
@@ -55,10 +56,17 @@ class Server:
             pass
 
     def start(self):
-        self.do("pg_ctl", "-D", self.data, "-l", self.directory + "/log", "-w", "start")
+        self.do("pg_ctl", "-D", self.data, "-l", self.directory + "/log", "-w", "-t", "120",
+                "start")
 
     def stop(self, mode="immediate"):
-        self.do("pg_ctl", "-D", self.data, "-m", mode, "-w", "-t", "10", "stop")
+        self.do("pg_ctl", "-D", self.data, "-m", mode, "-w", "-t", "120", "stop")
+
+    def end(self):
+        """The same, also of one that does not run."""
+        subprocess.run(postgres_in(self.namespace, f"{PG_BIN}/pg_ctl", "-D", self.data, "-m",
+                                   "immediate", "-w", "-t", "120", "stop"),
+                       check=False, capture_output=True)
 
     def ask(self, sql):
         return self.do("psql", "-X", "-A", "-t", "-h", self.directory, "-p", str(PORT), "-U",
@@ -74,20 +82,18 @@ class SwitchoverTest(unittest.TestCase):
         self.rig = self.bench.rig()
         self.rig.spawn()
         self.rig.order("close 7")
-        self.rig.tell("auto 7 900 100")
+        self.rig.tell(f"auto 7 {LONG} 100")
         self.rig.expect("report", state=OPEN, epoch=7, vip_held=1)
 
     def stream(self, host):
         self.primary.initdb()
+        self.addCleanup(self.primary.end)
         self.primary.start()
-        self.addCleanup(lambda: subprocess.run(
-            postgres_in(self.bench.a, f"{PG_BIN}/pg_ctl", "-D", self.primary.data, "-m",
-                        "immediate", "stop"), check=False, capture_output=True))
         self.primary.ask("CREATE TABLE t (n int)")
         self.standby.clone(host)
+        self.addCleanup(self.standby.end)
         self.standby.start()
-        self.addCleanup(self.standby.stop)
-        until(lambda: self.sender() != "", 10, "the standby streams")
+        until(lambda: self.sender() != "", "the standby streams")
 
     def sender(self):
         return self.primary.ask("SELECT pid || ' ' || backend_start FROM pg_stat_replication "
@@ -95,10 +101,21 @@ class SwitchoverTest(unittest.TestCase):
 
     def client(self, host, source_namespace, sql):
         """psql over TCP: from the host itself, or from a member's host on the VIP."""
-        return subprocess.Popen(
-            ["ip", "netns", "exec", source_namespace, f"{PG_BIN}/psql", "-X", "-h", host, "-p",
-             str(PORT), "-U", "postgres", "-d", "postgres", "-c", sql],
+        return self.psql(source_namespace, "-h", host, "-p", str(PORT), "-U", "postgres", "-d",
+                         "postgres", "-c", sql)
+
+    def psql(self, namespace, *words):
+        session = subprocess.Popen(
+            ["ip", "netns", "exec", namespace, f"{PG_BIN}/psql", "-X", *words],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+        def end():
+            session.kill()
+            session.wait()
+            session.stdout.close()
+
+        self.addCleanup(end)
+        return session
 
     def connected(self, count):
         return lambda: self.primary.ask(
@@ -108,24 +125,24 @@ class SwitchoverTest(unittest.TestCase):
     def switchover(self, host):
         self.stream(host)
         sender = self.sender()
-        sessions = [self.client("127.0.0.1", self.bench.a, "SELECT pg_sleep(60)"),
-                    self.client(V4["vip"], self.bench.b, "SELECT pg_sleep(60)")]
-        until(self.connected(len(sessions)), 5, "the sessions wait")
+        sessions = [self.client("127.0.0.1", self.bench.a, "SELECT pg_sleep(3600)"),
+                    self.client(V4["vip"], self.bench.b, "SELECT pg_sleep(3600)")]
+        until(self.connected(len(sessions)), "the sessions wait")
         self.rig.tell("off")
         started = time.monotonic()
-        self.rig.order("clients 7 900")
-        self.rig.tell("hold 7 900 100")
+        self.rig.order(f"clients 7 {LONG}")
+        self.rig.tell(f"hold 7 {LONG} 100")
         for session in sessions:
-            output, _ = session.communicate(timeout=5)
+            output, _ = session.communicate(timeout=PATIENCE)
             self.assertNotEqual(session.returncode, 0, output)
         cut_ms = (time.monotonic() - started) * 1e3
         refused = self.client("127.0.0.1", self.bench.a, "SELECT 1")
-        output, _ = refused.communicate(timeout=5)
+        output, _ = refused.communicate(timeout=PATIENCE)
         self.assertIn("Connection refused", output)
         self.assertFalse(self.bench.has_vip())
         # The stream is the same, and what is written on the local socket goes through it.
         self.primary.ask("INSERT INTO t VALUES (1)")
-        until(lambda: self.standby.ask("SELECT count(*) FROM t") == "1", 3, "the row arrives")
+        until(lambda: self.standby.ask("SELECT count(*) FROM t") == "1", "the row arrives")
         self.assertEqual(self.sender(), sender)
         return cut_ms
 
@@ -138,7 +155,7 @@ class SwitchoverTest(unittest.TestCase):
                         if line.startswith("Latest checkpoint location"))
         self.assertIn("shut down", control)
         until(lambda: self.standby.ask(
-            f"SELECT pg_last_wal_receive_lsn() > '{shutdown}'") == "t", 3,
+            f"SELECT pg_last_wal_receive_lsn() > '{shutdown}'") == "t",
             "the shutdown checkpoint has arrived")
         print(f"\n  clients cut within {cut_ms:.0f} ms, the server stopped in {stop_ms:.0f} ms, "
               "its last record is on the standby")
@@ -154,15 +171,15 @@ class SwitchoverTest(unittest.TestCase):
 
     def test_a_standby_may_connect_anew(self):
         self.switchover(V4["host"])
-        self.rig.tell("auto 7 900 100")
+        self.rig.tell(f"auto 7 {LONG} 100")
         self.rig.expect("report", state=OPEN)
         self.rig.tell("off")
-        self.rig.order("clients 7 900")
-        self.rig.tell("hold 7 900 100")
+        self.rig.order(f"clients 7 {LONG}")
+        self.rig.tell(f"hold 7 {LONG} 100")
         self.assertEqual(self.rig.status()["fence"], CLIENTS)
         before = self.sender()
         self.primary.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
-        until(lambda: self.sender() not in ("", before), 5, "it streams again")
+        until(lambda: self.sender() not in ("", before), "it streams again")
 
     def blocked_in_commit(self):
         """A client whose INSERT waits for a standby that does not exist."""
@@ -170,13 +187,11 @@ class SwitchoverTest(unittest.TestCase):
         self.primary.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         self.primary.ask("SELECT pg_reload_conf()")
         keep = "keepalives_idle=1 keepalives_interval=1 keepalives_count=3"
-        client = subprocess.Popen(
-            ["ip", "netns", "exec", self.bench.b, f"{PG_BIN}/psql", "-X",
-             f"host={V4['vip']} port={PORT} user=postgres dbname=postgres {keep}", "-c",
-             "INSERT INTO t VALUES (3)"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        client = self.psql(
+            self.bench.b, f"host={V4['vip']} port={PORT} user=postgres dbname=postgres {keep}",
+            "-c", "INSERT INTO t VALUES (3)")
         until(lambda: self.primary.ask("SELECT count(*) FROM pg_stat_activity "
-                                       "WHERE wait_event = 'SyncRep'") == "1", 5, "it waits")
+                                       "WHERE wait_event = 'SyncRep'") == "1", "it waits")
         return client
 
     def test_a_close_frees_who_waits_in_a_commit(self):
@@ -184,40 +199,40 @@ class SwitchoverTest(unittest.TestCase):
         self.rig.tell("off")
         started = time.monotonic()
         self.rig.order("close 7")
-        output, _ = client.communicate(timeout=2)
+        output, _ = client.communicate(timeout=PATIENCE)
         print(f"\n  freed within {(time.monotonic() - started) * 1e3:.0f} ms")
         self.assertNotEqual(client.returncode, 0)
         self.assertNotIn("INSERT 0 1", output)
 
     def test_a_wait_in_a_commit_ends_in_no_acknowledgement_while_vip_is_stopped(self):
         client = self.blocked_in_commit()
+        end_ns = self.rig.last_lease()
         self.rig.tell("stop")
-        self.rig.tell("off")
-        end_ns = self.rig.status()["until_ns"]
-        until(lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME) > end_ns, 2, "the lease's end")
+        self.assertEqual(self.rig.status()["until_ns"], end_ns)
+        until(lambda: now_ns() > end_ns, "the lease's end")
         # The server lets it go, too late: its word does not get out any more.
         self.primary.ask("ALTER SYSTEM SET synchronous_standby_names = ''")
         self.primary.ask("SELECT pg_reload_conf()")
-        until(lambda: self.primary.ask("SELECT count(*) FROM t WHERE n = 3") == "1", 5,
+        until(lambda: self.primary.ask("SELECT count(*) FROM t WHERE n = 3") == "1",
               "the commit is done inside")
-        output, _ = client.communicate(timeout=10)
+        output, _ = client.communicate(timeout=PATIENCE)
         self.assertNotEqual(client.returncode, 0)
         self.assertNotIn("INSERT 0 1", output)
 
     def test_an_abort_lets_clients_write_again(self):
         self.switchover(V4["host"])
-        self.rig.tell("auto 7 900 100")
+        self.rig.tell(f"auto 7 {LONG} 100")
         self.rig.expect("report", state=OPEN, vip_held=1)
         again = self.client(V4["vip"], self.bench.b, "INSERT INTO t VALUES (2)")
-        output, _ = again.communicate(timeout=5)
+        output, _ = again.communicate(timeout=PATIENCE)
         self.assertEqual(again.returncode, 0, output)
 
     def test_the_end_of_the_lease_ends_the_stream_too(self):
         self.switchover(V4["host"])
         self.rig.tell("off")
-        self.rig.expect("report", seconds=2, state=CLOSED)
+        self.rig.expect("report", state=CLOSED)
         self.primary.ask("INSERT INTO t VALUES (2)")
-        until(lambda: self.sender() == "", 3, "the stream has ended")
+        until(lambda: self.sender() == "", "the stream has ended")
         self.assertEqual(self.standby.ask("SELECT count(*) FROM t"), "1")
 
 

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -17,7 +18,7 @@
 #include "os/memfd.h"
 
 #define TURN_MS 5
-#define STOP_MS 12000
+#define STOP_MS 60000
 
 static uint16_t free_port(void)
 {
@@ -80,6 +81,7 @@ void rig_open(struct rig *rig, unsigned election_ms)
 	uv_timer_start(&rig->turn, on_turn, TURN_MS, TURN_MS);
 	snprintf(rig->dir, sizeof(rig->dir), "/tmp/mha-consensus-XXXXXX");
 	cr_assert_not_null(mkdtemp(rig->dir));
+	rig->open = true;
 	for (unsigned id = 1; id <= MEMBERS; id++) {
 		struct member *member = &rig->members[id];
 
@@ -104,9 +106,28 @@ void rig_turn(struct rig *rig)
 	rig->now_ms = (clock_boot_ns() - rig->start_ns) / 1000000;
 }
 
-void rig_close(struct rig *rig)
+static bool remove_files(struct rig *rig)
 {
 	char command[128];
+
+	rig->open = false;
+	snprintf(command, sizeof(command), "rm -rf --one-file-system %s", rig->dir);
+	return system(command) == 0;
+}
+
+void rig_clean(struct rig *rig)
+{
+	if (!rig->open)
+		return;
+	for (unsigned id = 1; id <= MEMBERS; id++) {
+		if (rig->members[id].pid != 0 && kill(rig->members[id].pid, SIGKILL) == 0)
+			(void)waitpid(rig->members[id].pid, NULL, 0);
+	}
+	(void)remove_files(rig);
+}
+
+void rig_close(struct rig *rig)
+{
 
 	for (unsigned id = 1; id <= MEMBERS; id++) {
 		member_kill(rig, id);
@@ -116,8 +137,7 @@ void rig_close(struct rig *rig)
 	uv_close((uv_handle_t *)&rig->turn, NULL);
 	uv_run(&rig->loop, UV_RUN_DEFAULT);
 	cr_assert_eq(uv_loop_close(&rig->loop), 0);
-	snprintf(command, sizeof(command), "rm -rf %s", rig->dir);
-	cr_assert_eq(system(command), 0);
+	cr_assert(remove_files(rig));
 }
 
 static int configuration(const struct rig *rig, const struct member *member)
@@ -159,6 +179,9 @@ static _Noreturn void become(const int from[], const int to[], unsigned count)
 	/* First out of the way of the numbers wanted. */
 	int high[8];
 
+	/* However the test ends. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		_exit(123);
 	for (unsigned i = 0; i < count; i++)
 		high[i] = fcntl(from[i], F_DUPFD, 100);
 	for (unsigned i = 0; i < count; i++) {

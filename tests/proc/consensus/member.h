@@ -31,6 +31,7 @@ struct member {
 struct rig {
 	uv_loop_t loop;
 	uv_timer_t turn;
+	bool open;
 	uint64_t now_ms; /* since rig_open() */
 	uint64_t start_ns;
 	char dir[64];
@@ -43,6 +44,9 @@ struct rig {
 void rig_open(struct rig *rig, unsigned election_ms);
 /* Kills what still runs and removes all files. */
 void rig_close(struct rig *rig);
+/* The same after a test that failed half-way; asserts nothing, and nothing to do after rig_close().
+ */
+void rig_clean(struct rig *rig);
 /* One turn of the loop, at most 5 ms. */
 void rig_turn(struct rig *rig);
 

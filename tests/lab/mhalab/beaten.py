@@ -7,7 +7,7 @@ import random
 import time
 
 from .operations import wait_status
-from .system import LabError
+from .system import LabError, SafetyError
 
 KILLS = 10  # of one turn, each turn with a ledger of its own: --kills, --repeat
 # The process, the host, and the host with its cable. What the disk has not been given yet is lost
@@ -73,7 +73,7 @@ def cuts_64(run):
                 # Two that hear each other serve, whatever the third one hears or says.
                 run.writes_go_on(50)
                 if run.lab.primary()["name"] not in able(nodes, mask):
-                    raise LabError(f"set {mask}: a node serves that can talk to nobody")
+                    raise SafetyError(f"set {mask}: a node serves that can talk to nobody")
         finally:
             for node in nodes:
                 run.repair("heal", node)

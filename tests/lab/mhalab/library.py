@@ -10,7 +10,7 @@ import threading
 import time
 
 from . import config, operations
-from .system import LabError, enter_netns, wait_until
+from .system import LabError, SafetyError, enter_netns, wait_until
 
 REQUESTS = "tcp://0.0.0.0:7401"  # client.listen: the application is on another host
 TABLE = "public.app_rows"
@@ -97,7 +97,7 @@ class App:
                               f"WHERE client = {self.result['client']} "
                               f"AND id <= {self.result['written']}"))
         if found != self.result["written"]:
-            raise LabError(f"{self.result['written'] - found} rows are missing")
+            raise SafetyError(f"{self.result['written'] - found} rows are missing")
         return self.result
 
     def kill(self):
@@ -140,7 +140,7 @@ def rows_read(run, rows):
     finally:
         program.kill()
     if counted["read_missing"] or counted["read_replica"] + counted["read_primary"] != rows:
-        raise LabError(f"own writes were not read: {counted}")
+        raise SafetyError(f"own writes were not read: {counted}")
     return counted
 
 
@@ -161,7 +161,7 @@ def read_own_writes(run):
         replay(run, standbys[1], "pause")
         both = rows_read(run, PAUSED_ROWS)
         if both["read_replica"] != 0:
-            raise LabError(f"a standby was read that replays nothing: {both}")
+            raise SafetyError(f"a standby was read that replays nothing: {both}")
     finally:
         for node in standbys:
             replay(run, node, "resume")

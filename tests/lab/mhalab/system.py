@@ -16,6 +16,10 @@ class LabError(Exception):
     """Something a person must hear about, in words that say what to do."""
 
 
+class SafetyError(LabError):
+    """What must never happen, however slow the machine: there is no second try after it."""
+
+
 def now_ns():
     """The clock of every measurement: the probe's C code reads the same one."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)

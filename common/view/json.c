@@ -80,7 +80,7 @@ static json_t *member_to_json(const Mha__Client__Member *member)
 						  : json_null());
 	return json_pack(
 		"{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, "
-		"s:b, s:b, s:o, s:i, s:o, s:o, s:b, s:o}",
+		"s:b, s:b, s:o, s:i, s:o, s:o, s:b, s:o, s:o, s:o, s:b}",
 		"id", (int)member->id, "name", json_text(member->name), "kind",
 		json_text(member->kind), "address", json_text(member->address), "port",
 		member->postgres_port ? json_integer(member->postgres_port) : json_null(), "role",
@@ -93,7 +93,10 @@ static json_t *member_to_json(const Mha__Client__Member *member)
 		"streaming", member->streaming, "rebuilding", member->rebuilding, "job", job,
 		"priority", (int)member->priority, "fault", json_text(member->fault),
 		"fault_advice", json_text(member->fault_advice), "maintenance", member->maintenance,
-		"membership", json_text(member->membership));
+		"membership", json_text(member->membership), "upstream",
+		json_text(member->upstream), "clock_ms",
+		member->clock_known ? json_integer((json_int_t)member->clock_ms) : json_null(),
+		"reinit", member->reinit);
 }
 
 static json_t *names_to_json(char *const *names, size_t count)

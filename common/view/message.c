@@ -71,6 +71,8 @@ static void member_to_message(const struct view *view, const struct view_member 
 	to->address = borrow(from->address);
 	to->postgres_port = from->postgres_port;
 	to->role = borrow(view_role(from));
+	to->upstream = borrow(
+		from->fresh && from->upstream != NODE_NONE ? view_name(view, from->upstream) : "");
 	to->state = borrow(from->state);
 	to->timeline = from->timeline;
 	to->flushed = from->flushed;

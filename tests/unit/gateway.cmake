@@ -7,6 +7,7 @@ mha_test(NAME gateway_requests SOURCES gateway_requests_test.c ${gateway_fixture
 mha_test(NAME gateway_routes SOURCES gateway_routes_test.c ${gateway_fixture} DEPS mha_gateway)
 mha_test(NAME gateway_lag SOURCES gateway_lag_test.c DEPS mha_gateway)
 mha_test(NAME mhactl SOURCES mhactl_test.c ${gateway_fixture} DEPS mha_mhactl)
+mha_test(NAME doctor SOURCES doctor_test.c ${gateway_fixture} DEPS mha_mhactl mha_conf)
 mha_test(NAME top SOURCES top_test.c ${gateway_fixture} DEPS mha_top)
 mha_test(NAME client SOURCES client_test.c DEPS mha_client PkgConfig::ZMQ)
 mha_test(NAME gateway_auth SOURCES gateway_auth_test.c DEPS mha_gateway)

@@ -2,6 +2,8 @@
 #ifndef MHA_MHACTL_COMMAND_H
 #define MHA_MHACTL_COMMAND_H
 
+#include <jansson.h>
+
 #include "mhactl/fetch.h"
 
 enum exit_status {
@@ -11,12 +13,15 @@ enum exit_status {
 	EXIT_REFUSED = 3, /* nothing was changed: refused, or there is nobody to ask */
 	EXIT_ROLLED_BACK = 4,
 	EXIT_UNCERTAIN = 5, /* the time is up, or nobody knows the end */
+	EXIT_FOUND = 6,     /* doctor: at least one error was found */
 };
 
 #define ARGUMENTS_MAX 2
 
 struct command_line {
 	struct fetch_from from;
+	const char *config; /* the configuration file of this host's agent */
+	bool run_dir_given;
 	bool json;
 	bool colours;
 	uint64_t since_index;
@@ -42,6 +47,15 @@ struct command_line {
 int command_failed(int rc, const struct err *why);
 /* The same for a request that may have been carried out before its answer was lost. */
 int command_lost(int rc, const struct err *why);
+
+/* Print `value` and release it. Returns an exit status. */
+int command_json(json_t *value);
+/* The segment may be older than it looks: say on standard error where the answer comes from. */
+void command_tell_source(const struct fetched *fetched);
+
+/* The verbs that only ask. */
+int run_topology(const struct command_line *line, struct fetched *fetched);
+int run_doctor(const struct command_line *line, struct fetched *fetched);
 
 /* The verbs that change something. */
 int run_switchover(const struct command_line *line, struct fetched *fetched);

@@ -35,6 +35,7 @@ enum {
 	OPT_PIN = 1 << 9,
 	OPT_FORCE = 1 << 10,
 	OPT_FOR = 1 << 11,
+	OPT_CONFIG = 1 << 12,
 };
 
 struct verb {
@@ -58,6 +59,7 @@ static int run_help(const struct command_line *line, struct fetched *fetched);
 static const struct verb VERBS[] = {
 	{"status", run_status, 0, 0, 0, "", "the cluster: who serves, why, and every member"},
 	{"list", run_list, 0, 0, 0, "", "the members only"},
+	{"topology", run_topology, 0, 0, 0, "", "who streams from whom"},
 	{"why", run_why, 0, 0, 0, "", "why nobody is primary, or why the primary is who it is"},
 	{"history", run_history, 0, 0, 0, "", "every decision and operation that is kept, with its inputs"},
 	{"events", run_events, OPT_SINCE, 0, 0, "[--since INDEX[.SUB]]", "events that the agent remembers"},
@@ -79,6 +81,8 @@ static const struct verb VERBS[] = {
 	{"enrolled", run_enrolled, 0, 0, 0, "", "who used a token here: rows for members"},
 	{"member", run_member, OPT_FORCE | OPT_DRY_RUN, 2, 2, "add|remove NODE [--force] [--dry-run]",
 	 "a node joins or leaves; its row is in the configuration of all nodes"},
+	{"doctor", run_doctor, OPT_CONFIG, 0, 0, "[--config FILE]",
+	 "what is wrong with host, keys, clocks, ports, fence, disks and database, and what to do"},
 	{"version", run_version, 0, 0, 0, "", "versions of this program and of the agent"},
 	{"help", run_help, 0, 0, 0, "", "this text"},
 };
@@ -101,8 +105,10 @@ static void usage(FILE *to)
 	      "  --server-key K  that agent's public key, or a file with rows HOST KEY\n"
 	      "                  (default: FILE.agents)\n"
 	      "  --json          print JSON\n"
+	      "  --help          this text; after a verb, only what that verb takes\n"
 	      "\nExit status: 0 done; 1 error; 2 wrong usage; 3 refused, or no agent: nothing was\n"
-	      "changed; 4 rolled back or cancelled; 5 the time is up, or the end is not known.\n",
+	      "changed; 4 rolled back or cancelled; 5 the time is up, or the end is not known;\n"
+	      "6 doctor found an error.\n",
 	      to);
 }
 
@@ -132,7 +138,7 @@ int command_lost(int rc, const struct err *why)
 	return EXIT_UNCERTAIN;
 }
 
-static int print_json(json_t *value)
+int command_json(json_t *value)
 {
 	char *text = json_print(value, JSON_INDENT(2));
 
@@ -145,8 +151,7 @@ static int print_json(json_t *value)
 	return EXIT_DONE;
 }
 
-/* The segment may be older than it looks: say where the answer comes from. */
-static void tell_source(const struct fetched *fetched)
+void command_tell_source(const struct fetched *fetched)
 {
 	if (fetched->from_segment)
 		fprintf(stderr,
@@ -163,9 +168,9 @@ static int run_status(const struct command_line *line, struct fetched *fetched)
 
 	if (rc < 0)
 		return command_failed(rc, &why);
-	tell_source(fetched);
+	command_tell_source(fetched);
 	if (line->json)
-		return print_json(status_to_json(fetched->status));
+		return command_json(status_to_json(fetched->status));
 	print_status(fetched->status, line->colours, stdout);
 	return EXIT_DONE;
 }
@@ -178,7 +183,7 @@ static int run_list(const struct command_line *line, struct fetched *fetched)
 
 	if (rc < 0)
 		return command_failed(rc, &why);
-	tell_source(fetched);
+	command_tell_source(fetched);
 	if (!line->json) {
 		print_list(fetched->status, line->colours, stdout);
 		return EXIT_DONE;
@@ -186,7 +191,21 @@ static int run_list(const struct command_line *line, struct fetched *fetched)
 	status = status_to_json(fetched->status);
 	members = json_incref(json_object_get(status, "members"));
 	json_decref(status);
-	return print_json(members);
+	return command_json(members);
+}
+
+int run_topology(const struct command_line *line, struct fetched *fetched)
+{
+	struct err why = {0};
+	int rc = fetch_status(&line->from, fetched, &why);
+
+	if (rc < 0)
+		return command_failed(rc, &why);
+	command_tell_source(fetched);
+	if (line->json)
+		return command_json(status_to_json(fetched->status));
+	print_topology(fetched->status, line->colours, stdout);
+	return EXIT_DONE;
 }
 
 static int run_history(const struct command_line *line, struct fetched *fetched)
@@ -196,9 +215,9 @@ static int run_history(const struct command_line *line, struct fetched *fetched)
 
 	if (rc < 0)
 		return command_failed(rc, &why);
-	tell_source(fetched);
+	command_tell_source(fetched);
 	if (line->json)
-		return print_json(history_to_json(fetched->history));
+		return command_json(history_to_json(fetched->history));
 	print_history(fetched->history, line->colours, stdout);
 	return EXIT_DONE;
 }
@@ -218,11 +237,11 @@ static int run_why(const struct command_line *line, struct fetched *fetched)
 		free(second);
 		return command_failed(rc, &why);
 	}
-	tell_source(fetched);
+	command_tell_source(fetched);
 	if (line->json)
-		status = print_json(json_pack("{s:o, s:o}", "status",
-					      status_to_json(fetched->status), "history",
-					      history_to_json(second->history)));
+		status = command_json(json_pack("{s:o, s:o}", "status",
+						status_to_json(fetched->status), "history",
+						history_to_json(second->history)));
 	else
 		print_why(fetched->status, second->history, stdout);
 	fetched_free(second);
@@ -238,7 +257,7 @@ static int run_events(const struct command_line *line, struct fetched *fetched)
 	if (rc < 0)
 		return command_failed(rc, &why);
 	if (line->json)
-		return print_json(events_to_json(fetched->events));
+		return command_json(events_to_json(fetched->events));
 	print_events(fetched->events, stdout);
 	return EXIT_DONE;
 }
@@ -251,8 +270,9 @@ static int run_version(const struct command_line *line, struct fetched *fetched)
 	if (fetch_status(&line->from, fetched, &why) == 0 && !fetched->from_segment)
 		agent = fetched->status->version;
 	if (line->json)
-		return print_json(json_pack("{s:s, s:i, s:o}", "mhactl", view_version(), "protocol",
-					    CLIENT_VERSION, "agent", json_text(agent)));
+		return command_json(json_pack("{s:s, s:i, s:o}", "mhactl", view_version(),
+					      "protocol", CLIENT_VERSION, "agent",
+					      json_text(agent)));
 	printf("mhactl %s, protocol %d\nagent %s\n", view_version(), CLIENT_VERSION,
 	       agent != NULL ? agent : "does not answer");
 	return EXIT_DONE;
@@ -365,6 +385,9 @@ static bool take_option(int option, const char *value, struct command_line *line
 	case OPT_QUORUM:
 		line->quorum = value;
 		return true;
+	case OPT_CONFIG:
+		line->config = value;
+		return true;
 	case OPT_PIN:
 		line->pin = true;
 		return true;
@@ -399,6 +422,7 @@ static const struct option OPTIONS[] = {
 	{"at", required_argument, NULL, OPT_AT},
 	{"until", required_argument, NULL, OPT_UNTIL},
 	{"for", required_argument, NULL, OPT_FOR},
+	{"config", required_argument, NULL, OPT_CONFIG},
 	{"dry-run", no_argument, NULL, OPT_DRY_RUN},
 	{"wait", no_argument, NULL, OPT_WAIT},
 	{"accept-loss", no_argument, NULL, OPT_LOSS},
@@ -420,6 +444,7 @@ static bool parse_options(int argc, char **argv, struct command_line *line, unsi
 		case 'r':
 		case OPT_RUN_DIR:
 			line->from.run_dir = optarg;
+			line->run_dir_given = true;
 			break;
 		case 'e':
 		case OPT_ENDPOINT:
@@ -471,7 +496,7 @@ static const struct verb *verb_find(const char *name)
 }
 
 /* The verb takes these options and so many arguments. */
-static bool verb_fits(const struct verb *verb, unsigned given, int arguments)
+static bool verb_fits(const struct verb *verb, unsigned given, int arguments, bool help)
 {
 	for (size_t i = 0; OPTIONS[i].name != NULL; i++) {
 		const unsigned bit = (unsigned)OPTIONS[i].val;
@@ -481,7 +506,7 @@ static bool verb_fits(const struct verb *verb, unsigned given, int arguments)
 			return false;
 		}
 	}
-	if (arguments >= (int)verb->min && arguments <= (int)verb->max)
+	if (arguments <= (int)verb->max && (arguments >= (int)verb->min || help))
 		return true;
 	fprintf(stderr, "usage: mhactl %s %s\n", verb->name, verb->usage);
 	return false;
@@ -512,13 +537,14 @@ int main(int argc, char **argv)
 			 .call_timeout_ms = CALL_TIMEOUT_MS},
 		.colours = isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == NULL,
 		.wait_ms = WAIT_MS,
+		.config = MHA_CONF_FILE,
 	};
 	const struct verb *verb;
 	unsigned given = 0;
 
 	if (!parse_options(argc, argv, &line, &given))
 		return EXIT_USAGE;
-	if (line.help) {
+	if (line.help && optind == argc) {
 		usage(stdout);
 		return EXIT_DONE;
 	}
@@ -534,9 +560,13 @@ int main(int argc, char **argv)
 	if (line.from.remote.host != NULL && !OS_SANITIZED)
 		(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	verb = verb_find(argv[optind++]);
-	if (verb == NULL || !verb_fits(verb, given, argc - optind))
+	if (verb == NULL || !verb_fits(verb, given, argc - optind, line.help && argc == optind))
 		return EXIT_USAGE;
 	while (optind < argc && line.argument_count < ARGUMENTS_MAX)
 		line.arguments[line.argument_count++] = argv[optind++];
+	if (line.help) {
+		printf("usage: mhactl %s %s\n  %s\n", verb->name, verb->usage, verb->help);
+		return EXIT_DONE;
+	}
 	return run_verb(verb, &line);
 }

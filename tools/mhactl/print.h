@@ -8,6 +8,8 @@
 #include "client.pb-c.h"
 
 void print_list(const Mha__Client__Status *status, bool colours, FILE *to);
+/* Who streams from whom, as a tree; then the members that stream from nobody. */
+void print_topology(const Mha__Client__Status *status, bool colours, FILE *to);
 void print_status(const Mha__Client__Status *status, bool colours, FILE *to);
 void print_history(const Mha__Client__History *history, bool colours, FILE *to);
 /* How a call ended, with every blocker and its remedy; `verb` is what was typed. */

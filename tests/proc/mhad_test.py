@@ -28,6 +28,8 @@ MASTER_CAPS = 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | CAP_NET_ADMIN | 1 << 23
 KEYS = ("rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID",
         "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs")
 ARGS = None
+# How long something that must happen may take on a machine that is busy otherwise, in seconds.
+PATIENCE = 90.0
 
 
 class Failed(Exception):
@@ -39,7 +41,7 @@ def check(condition, text):
         raise Failed(text)
 
 
-def wait_for(what, probe, seconds=20.0):
+def wait_for(what, probe, seconds=PATIENCE):
     """The only waiting there is: for a condition, with a deadline."""
     end = time.monotonic() + seconds
     while True:
@@ -134,7 +136,7 @@ class Agent:
     def lines(self, pattern):
         return [line for line in self.text().splitlines() if re.search(pattern, line)]
 
-    def wait_log(self, pattern, count=1, seconds=20.0):
+    def wait_log(self, pattern, count=1, seconds=PATIENCE):
         def probe():
             if self.process.poll() is not None and len(self.lines(pattern)) < count:
                 raise Failed(f"mhad ended with {self.process.returncode}")
@@ -156,7 +158,7 @@ class Agent:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def wait(self, seconds=30.0):
+    def wait(self, seconds=PATIENCE):
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired as late:
@@ -175,7 +177,7 @@ class Agent:
                 if alive(pid) and self.is_ours(pid):
                     os.kill(pid, signal.SIGKILL)
         # Orphans of a killed mhad are this process's to reap (PR_SET_CHILD_SUBREAPER).
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
                 if os.waitpid(-1, os.WNOHANG)[0] == 0:
@@ -308,7 +310,8 @@ def case_restart(agent):
             check(after.get(other) == before[other], f"{other} was touched by {name}'s end")
         agent.wait_log(f"worker.ready worker={name} ", count=2)
     print("from end to restart, ms:", [round(delay * 1000) for delay in delays])
-    check(sorted(delays)[2] <= 0.020, f"the first restart is not immediate: {delays}")
+    # The shortest delay of a retry is 50 ms: at once means that none was planned.
+    check(not agent.lines("worker.backoff"), "the first restart is not immediate")
     generations = [re.search(r"generation=(\d+)", line).group(1)
                    for line in agent.lines("test.start name=consensus")]
     check(generations == ["1", "2"], f"consensus' section was lost: {generations}")
@@ -318,18 +321,19 @@ def case_backoff(agent):
     """A worker that fails at once is retried less and less often; the others live on."""
     agent.mode("dbmon", "fail-start")
     agent.start(ready=False)
-    agent.wait_log("worker.backoff worker=dbmon delay_ms=800", seconds=30)
+    agent.wait_log("worker.backoff worker=dbmon delay_ms=800")
     delays = [int(re.search(r"delay_ms=(\d+)", line).group(1))
               for line in agent.lines("worker.backoff worker=dbmon")]
     check(delays[:5] == [50, 100, 200, 400, 800], f"delays {delays}")
     starts = [stamp(line) for line in agent.lines("worker.started worker=dbmon")]
-    planned_at = agent.lines("worker.backoff worker=dbmon")
-    for planned, begun, ended in zip(delays, planned_at, starts[2:]):
-        check(ended - stamp(begun) >= planned / 1000 - 0.005, f"restarted before {planned} ms")
+    # What is planned is planned after the end: from there a busy machine only adds.
+    ends = [stamp(line) for line in agent.lines("worker.ended worker=dbmon")]
+    for planned, ended, begun in zip(delays, ends[1:], starts[2:]):
+        check(begun - ended >= planned / 1000 - 0.005, f"restarted before {planned} ms")
     check(not agent.lines("worker.ended worker=(consensus|vip|dbctl|gateway)"), "others ended")
     (agent.libexec / "mha-dbmon.mode").unlink()
-    agent.wait_log("worker.ready worker=dbmon", seconds=10)
-    agent.wait_log("master.ready", seconds=10)
+    agent.wait_log("worker.ready worker=dbmon")
+    agent.wait_log("master.ready")
 
 
 def case_stop_leave(agent):
@@ -452,7 +456,7 @@ def case_hung(agent):
     agent.start()
     pid = agent.pids()["dbmon"]
     os.kill(pid, signal.SIGSTOP)
-    agent.wait_log("worker.hung worker=dbmon", seconds=40)
+    agent.wait_log("worker.hung worker=dbmon")
     agent.wait_log("worker.ready worker=dbmon", count=2)
     check(not alive(pid), "the hung one still runs")
     check(not agent.lines("worker.hung worker=(consensus|vip|dbctl|gateway)"), "others were killed")
@@ -491,13 +495,13 @@ def case_refusals(agent):
     agent.write_conf(postgresql__os_user="postgres")
     agent.start()
     second = subprocess.run([ARGS.mhad, "--config", str(agent.conf)], capture_output=True,
-                            text=True, timeout=30, check=False)
+                            text=True, timeout=PATIENCE, check=False)
     check(second.returncode == 1 and "another mhad runs on paths.run_dir" in second.stderr,
           second.stderr)
     check(len(agent.pids()) == len(WORKERS), "the second mhad disturbed the first")
     as_user = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
                               shutil.copy(ARGS.mhad, agent.dir / "mhad"), "--config",
-                              str(agent.conf)], capture_output=True, text=True, timeout=30,
+                              str(agent.conf)], capture_output=True, text=True, timeout=PATIENCE,
                              check=False)
     check(as_user.returncode == 1 and "must be started by root" in as_user.stderr, as_user.stderr)
 
@@ -511,7 +515,7 @@ def try_connect(user, path):
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        client.settimeout(5)
+        client.settimeout(PATIENCE)
         os._exit(client.connect_ex(str(path)))
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
@@ -558,7 +562,7 @@ def case_notify(agent):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         path = agent.dir / "notify"
         manager.bind(str(path))
-        manager.settimeout(30)
+        manager.settimeout(PATIENCE)
         agent.start(environment={"NOTIFY_SOCKET": str(path)}, ready=False)
         check(manager.recv(4096) == b"READY=1", "READY=1")
         check(len(agent.lines("worker.ready")) == len(WORKERS), "ready before the workers")
@@ -581,7 +585,7 @@ def case_inspect(agent):
     """--check-config, --print-config, --print-sysusers, --version, --help; no root needed."""
     def run(*words):
         return subprocess.run([ARGS.mhad, *map(str, words)], capture_output=True, text=True,
-                              timeout=30, check=False)
+                              timeout=PATIENCE, check=False)
     sample = agent.dir / "sample"
     shutil.copy(ARGS.sample, sample)
     os.chmod(sample, 0o644)
@@ -611,7 +615,7 @@ def case_inspect(agent):
 def case_by_hand(agent):
     """A worker started by a person says what it is missing, and exits."""
     got = subprocess.run([str(agent.libexec / "mha-vip")], capture_output=True, text=True,
-                         timeout=30, check=False)
+                         timeout=PATIENCE, check=False)
     check(got.returncode == 2, f"exit status {got.returncode}")
     check("descriptor 3 (the control socket) is missing" in got.stderr and
           "started by mhad" in got.stderr, got.stderr)
@@ -622,7 +626,7 @@ class Orphan:
 
     def __init__(self, agent):
         conf = subprocess.run([ARGS.mhad, "--config", str(agent.conf), "--print-config"],
-                              capture_output=True, check=True, timeout=30).stdout
+                              capture_output=True, check=True, timeout=PATIENCE).stdout
         pairs = ("gateway/consensus", "consensus/gateway")
         for pair in pairs:
             (agent.run_dir / "bus" / pair).mkdir(parents=True)
@@ -642,7 +646,7 @@ class Orphan:
         for fd in (*sources, sealed, section):
             os.close(fd)
         worker_end.close()
-        self.control.settimeout(20)
+        self.control.settimeout(PATIENCE)
         agent.process = self.process
         self.agent = agent
         self.conf = conf
@@ -714,7 +718,7 @@ def case_spin(agent):
     if agent.lines("worker.not_realtime worker=vip"):
         skip("this machine grants no real-time priority")
     (agent.libexec / "mha-vip.mode").unlink()
-    agent.wait_log(f"worker.ended worker=vip .*signal={signal.SIGXCPU.value} ", seconds=60)
+    agent.wait_log(f"worker.ended worker=vip .*signal={signal.SIGXCPU.value} ")
     agent.wait_log("worker.ready worker=vip", count=2)
     check(not agent.lines("worker.hung"), "only the missing heartbeat ended it")
 

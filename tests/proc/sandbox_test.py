@@ -15,7 +15,7 @@ import mhad_test as mhad
 def declared(agent):
     """What `mhad --print-rights` says of each worker, as a dictionary."""
     printed = subprocess.run([mhad.ARGS.mhad, "--print-rights"], capture_output=True, text=True,
-                             timeout=30, check=True).stdout
+                             timeout=mhad.PATIENCE, check=True).stdout
     rows = {}
     for line in printed.splitlines():
         name, *words = line.split()
@@ -50,7 +50,7 @@ def readable_without_ptrace(pid):
 
 def check_undumpable(master):
     """Like any process of root the master could be looked into by one, if it were dumpable."""
-    with subprocess.Popen(["sleep", "60"]) as other:
+    with subprocess.Popen(["sleep", "3600"]) as other:
         try:
             mhad.check(readable_without_ptrace(other.pid), "a dumpable process is not readable")
             mhad.check(not readable_without_ptrace(master), "the master is dumpable")
@@ -138,7 +138,7 @@ def case_attempts(agent):
     other = tempfile.mkdtemp(prefix="mha-sandbox-", dir="/var/lib")
     try:
         got = subprocess.run([mhad.ARGS.sandbox, str(agent.conf), other], capture_output=True,
-                             text=True, timeout=80, check=False)
+                             text=True, timeout=4 * mhad.PATIENCE, check=False)
     finally:
         shutil.rmtree(other)
     print(got.stdout, got.stderr)
@@ -161,7 +161,7 @@ def case_peers(agent):
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
             client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            client.settimeout(5)
+            client.settimeout(mhad.PATIENCE)
             try:
                 client.connect(str(path))
                 os.write(writer, client.recv(64))
@@ -194,7 +194,7 @@ def case_watchdog(agent):
     device = simulated_watchdog()
     try:
         agent.write_conf(watchdog__mode="required", watchdog__device=device.path,
-                         watchdog__timeout="2s")
+                         watchdog__timeout="10s")
         agent.start()
         mhad.check(device.events[-1] == "disarmed" and device.deadline is None, f"{device.events}")
         agent.signal(signal.SIGTERM)
@@ -204,9 +204,9 @@ def case_watchdog(agent):
         agent.mode("consensus", "lease")
         agent.start()
         agent.wait_log("watchdog.armed")
-        agent.wait_log("watchdog.starving", seconds=10)
+        agent.wait_log("watchdog.starving")
         mhad.check(device.resets == 0 and device.events.count("feed") > 5, f"{device.events}")
-        mhad.wait_for("the reset", lambda: device.resets == 1, seconds=5)
+        mhad.wait_for("the reset", lambda: device.resets == 1)
         agent.signal(signal.SIGTERM)
         mhad.check(agent.wait() == 0, "exit status")
         mhad.check(device.events[-1] == "disarmed", f"{device.events}")
@@ -218,7 +218,7 @@ def case_watchdog(agent):
         agent.process.kill()
         agent.process.wait()
         mhad.wait_for("abandoned", lambda: device.events[-1] in ("abandoned", "reset"))
-        mhad.wait_for("the second reset", lambda: device.resets == 2, seconds=5)
+        mhad.wait_for("the second reset", lambda: device.resets == 2)
         # A required one that fails ends the agent.
         agent.log.write_text("")
         agent.start()

@@ -8,7 +8,7 @@
  *   slow-stop      a stop takes 300 ms
  *   spin           after READY it never waits for anything again
  *   forbidden      after READY it tries to execute a program
- *   lease          only consensus: its section says that it holds a lease for 3 s
+ *   lease          only consensus: its section says that it holds a lease for 8 s
  *   detach         once, start a process in a session of its own that outlives everything
  */
 #include <errno.h>
@@ -24,7 +24,7 @@
 #include "worker/worker.h"
 
 #define SLOW_STOP_MS 300
-#define LEASE_NS     UINT64_C(3000000000)
+#define LEASE_NS     UINT64_C(8000000000)
 
 struct idle {
 	uv_timer_t timer;

@@ -32,7 +32,7 @@ AS_USER = ["setpriv", "--reuid", OS_USER, "--regid", OS_USER, "--init-groups"]
 
 
 def begin(n1, n2):
-    n1.order("initdb", timeout=180)
+    n1.order("initdb", timeout=600)
     n1.order("start", epoch=0, promise=0, need=1)
     promote(n1, EPOCH, {"need": 1}, reserve=1)
     n1.order("checkpoint", epoch=EPOCH)
@@ -40,7 +40,7 @@ def begin(n1, n2):
 
 
 def clone_to(n1, node):
-    node.order("clone", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
+    node.order("clone", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=600)
     follow(n1, node)
     n1.order("configure", epoch=EPOCH, promise=EPOCH, members=bit(2), need=1)
     n1.facts("rule", lambda f: f["members"] == bit(2))
@@ -123,7 +123,7 @@ def come_back(n1, node, tries=6):
                 f"{node.data}.mha4rdb/rebuilding"):
             rebuild = "clone"
         result = node.result(
-            node.begin(rebuild, epoch=EPOCH, promise=EPOCH, upstream=1), timeout=180)
+            node.begin(rebuild, epoch=EPOCH, promise=EPOCH, upstream=1), timeout=600)
         if result["outcome"] == DONE:
             follow(n1, node)
             return attempt
@@ -187,7 +187,7 @@ def restart_dbctl(node, whole_host):
 
 def try_start(node):
     """What is there after a kill is a standby, or is not started at all."""
-    result = node.result(node.begin("start", epoch=EPOCH, promise=EPOCH, need=1), timeout=180)
+    result = node.result(node.begin("start", epoch=EPOCH, promise=EPOCH, need=1), timeout=600)
     if result["outcome"] == DONE:
         if node.sql("SELECT pg_is_in_recovery()") != "t":
             raise Failure("it was started as a primary")
@@ -215,7 +215,7 @@ def kill_round(n1, n2, rng, number, span):
         except OSError:
             pass
     if whom == "child":
-        done = n2.result(order, timeout=180)["outcome"] == DONE
+        done = n2.result(order, timeout=600)["outcome"] == DONE
     else:
         restart_dbctl(n2, whom == "host")
     state = try_start(n2) if rng.random() < 0.6 else "not tried"
@@ -231,7 +231,7 @@ def plain_rewind(n1, n2):
     say("a rewind saves what only this node has, and says what it was")
     xid = diverge(n2, rows=100)
     begun = time.monotonic()
-    result = n2.order("rewind", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
+    result = n2.order("rewind", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=600)
     took = time.monotonic() - begun
     say(f"  {result['text']} ({took:.2f} s)")
     assert "acknowledged: none" in result["text"], result
@@ -256,14 +256,14 @@ def refused(n1, n2):
            "TO mha_replication")
 
     say("a source that cannot be reached is tried again, a bounded number of times")
-    result = n2.order("rewind", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=3, timeout=180)
+    result = n2.order("rewind", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=3, timeout=600)
     assert "connection" in result["text"], result
     assert said(n2, "rejoin.again") == tries + 2
     assert directory(n2) == "present"
 
     say("a clone saves it, too")
     begun = time.monotonic()
-    n2.order("clone", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
+    n2.order("clone", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=600)
     took = time.monotonic() - begun
     follow(n1, n2)
     check_back(n1, n2, xid)
@@ -286,7 +286,7 @@ def refused(n1, n2):
 
 
 def foreign(n1, n3):
-    n3.order("initdb", timeout=180)
+    n3.order("initdb", timeout=600)
     before = os.stat(f"{n3.data}/global/pg_control").st_ino
     result = n3.order("clone", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=1)
     assert "another database" in result["text"], result
@@ -314,7 +314,7 @@ def full_disk(n1, n3):
     say("without room nothing is overwritten, the reason is told, and room is all it takes")
     os.rename(n3.data, f"{n3.dir}/pg/foreign")
     shutil.rmtree(f"{n3.dir}/pg/foreign", ignore_errors=True)
-    n3.order("clone", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
+    n3.order("clone", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=600)
     follow(n1, n3)
     xid = diverge(n3)
     leave_room(n3, 20)
@@ -376,7 +376,7 @@ def from_archive(n1, n2):
     remove_wal(n1, archive)
     since = n2.mark()
     n2.order("start", epoch=EPOCH, promise=EPOCH, upstream=1, need=1)
-    n2.facts("streaming", lambda f: f["upstream"] == 1 and f["receiving"], since=since, timeout=60)
+    n2.facts("streaming", lambda f: f["upstream"] == 1 and f["receiving"], since=since)
     wait_replayed(n1, n2)
     Writer.check(n2)
     assert not [e for e in n2.events[since:] if e.get("facts", {}).get("fault") == "wal_missing"]
@@ -393,14 +393,14 @@ def wal_gone(n1, n2):
     since = n2.mark()
     n2.order("start", epoch=EPOCH, promise=EPOCH, upstream=1, need=1)
     begun = time.monotonic()
-    event = n2.facts("WAL missing", lambda f: f["fault"] == "wal_missing", since=since, timeout=120)
+    event = n2.facts("WAL missing", lambda f: f["fault"] == "wal_missing", since=since)
     say(f"  told after {time.monotonic() - begun:.1f} s: {event['facts']['detail']}")
     n2.order("stop", epoch=EPOCH)
-    result = n2.order("rewind", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
+    result = n2.order("rewind", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=1, timeout=600)
     say(f"  {result['text']}")
     # Before the clone, which has the primary's settings.
     keep_wal(n1)
-    n2.order("clone", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
+    n2.order("clone", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=600)
     since = n2.mark()
     follow(n1, n2)
     n2.facts("no fault", lambda f: f["fault"] == "none" and f["receiving"], since=since)
@@ -435,7 +435,7 @@ def on_boundary(n1, n2):
     n1.say("start dbmon")
     xid = diverge(n2)
     n1.facts("PRIMARY", lambda f: f["db"] == "primary", since=since)
-    n2.order("rewind", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=180)
+    n2.order("rewind", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=600)
     follow(n1, n2)
     fork = re.search(r"^Fork: ([0-9A-F]+)/([0-9A-F]+) ", report(check_back(n1, n2, xid)), re.M)
     assert (int(fork[1], 16) << 32 | int(fork[2], 16)) % SEGMENT == 0, fork
@@ -459,7 +459,7 @@ def hindered(n1, n2):
     xid = diverge(n2, rows=100000)
     comes_first(n2)
     order = n2.begin("rewind", epoch=EPOCH, promise=EPOCH, upstream=1)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + db_test.PATIENCE
     while True:
         pid, program = child_of(n2)
         if program == "pg_waldump":
@@ -467,7 +467,7 @@ def hindered(n1, n2):
             break
         if time.monotonic() > deadline:
             raise Failure("pg_waldump was never seen")
-    result = n2.result(order, timeout=180)
+    result = n2.result(order, timeout=600)
     assert result["outcome"] == DONE, result
     follow(n1, n2)
     assert said(n2, "rejoin.unread"), "it was not killed in time"
@@ -493,7 +493,7 @@ def measure(n1, n2):
     for kind in ("rewind", "clone") * 3:
         diverge(n2)
         begun = time.monotonic()
-        n2.order(kind, epoch=EPOCH, promise=EPOCH, upstream=1, timeout=120)
+        n2.order(kind, epoch=EPOCH, promise=EPOCH, upstream=1)
         took = time.monotonic() - begun
         begun = time.monotonic()
         follow(n1, n2)
@@ -539,7 +539,7 @@ def main():
         except KeyError:
             skip(f"there is no user {user} (deploy/mha4rdb.sysusers makes it)")
     db_test.CONF += "rejoin: {{diverged_keep: 3}}\n"
-    db_test.CONF = db_test.CONF.replace("start_timeout: 4s", "start_timeout: 10s")
+    db_test.CONF = db_test.CONF.replace("start_timeout: 15s", "start_timeout: 30s")
     db_test.CONF = db_test.CONF.replace('fsync: "on"', 'fsync: "on", wal_keep_size: 64MB')
     base = tempfile.mkdtemp(prefix="mha-rejoin-")
     os.chmod(base, 0o755)

@@ -20,6 +20,8 @@ import time
 import unittest
 
 ARGS = None
+# How long something that must happen may take on a machine that is busy otherwise, in seconds.
+PATIENCE = 60
 
 CONFIG = """
 cluster: {{name: demo, id: 3d1f0a52-6a0e-4d5c-8f55-0d2f1f0c9b7e}}
@@ -47,7 +49,7 @@ def free_ports(count):
     return ports
 
 
-def until(what, seconds=10):
+def until(what, seconds=PATIENCE):
     """Wait for a condition that another process makes true; its deadline is generous."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -103,12 +105,12 @@ class Agent:
 
     def listens(self, port):
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection(("127.0.0.1", port), PATIENCE).close()
             return True
         except OSError:
             return False
 
-    def ask(self, method, path, timeout=5):
+    def ask(self, method, path, timeout=PATIENCE):
         connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=timeout)
         try:
             connection.request(method, path)
@@ -122,12 +124,12 @@ class Agent:
 
     def ctl(self, *args, run=None):
         return subprocess.run([ARGS.mhactl, "--run-dir", run or self.run, *args],
-                              capture_output=True, text=True, timeout=20)
+                              capture_output=True, text=True, timeout=2 * PATIENCE)
 
     def close(self):
         self.rig.stdin.close()
         try:
-            self.rig.wait(20)
+            self.rig.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.rig.kill()
             self.rig.wait()
@@ -187,8 +189,8 @@ class Zmtp:
     """Just enough of ZMTP 3.0 (NULL mechanism) to be a DEALER, a REQ, a SUB or a vandal."""
 
     def __init__(self, port, kind=b"DEALER"):
-        self.socket = socket.create_connection(("127.0.0.1", port), 5)
-        self.socket.settimeout(5)
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.socket.settimeout(PATIENCE)
         self.socket.sendall(b"\xff" + b"\0" * 8 + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") +
                             b"\0" * 32)
         self.exactly(64)
@@ -270,15 +272,15 @@ class Http(Case):
             self.assertEqual(self.agent.get(path), 503, path)
 
     def test_primary_ends_with_the_lease_although_nobody_writes_any_more(self):
-        self.agent.do("set lease_ms 700")
-        self.agent.do("set fence_ms 5000")
-        self.agent.do("publish")
+        self.agent.do("set lease_ms 4000")
         at = time.monotonic()
+        self.agent.do("publish")
         self.agent.start()
-        if time.monotonic() - at < 0.5:
-            self.assertEqual(self.agent.get("/primary"), 200)
-        self.assertTrue(until(lambda: self.agent.get("/primary") == 503, 3))
-        self.assertGreaterEqual(time.monotonic() - at, 0.6)
+        before = self.agent.get("/primary")
+        if time.monotonic() - at < 4:
+            self.assertEqual(before, 200)
+        self.assertTrue(until(lambda: self.agent.get("/primary") == 503))
+        self.assertGreaterEqual(time.monotonic() - at, 4)
         body = json.loads(self.agent.ask("GET", "/primary")[1])
         self.assertIn("lease", body["mha4rdb"]["not_primary_because"])
 
@@ -290,7 +292,7 @@ class Http(Case):
             self.agent.do(f"set {name} {value}")
             self.agent.do("publish")
             self.assertEqual(self.agent.get("/primary"), 503, name)
-            for back in ("fence 2", "fence_ms 800", "fence_epoch 4", "self.db 5", "epoch 4",
+            for back in ("fence 2", "fence_ms 20000", "fence_epoch 4", "self.db 5", "epoch 4",
                          "primary 1"):
                 self.agent.do("set " + back)
             self.agent.do("publish")
@@ -312,7 +314,7 @@ class Http(Case):
         for line, status in ((b"OPTIONS / HTTP/1.0", b"200"), (b"GET /replica HTTP/1.0", b"503"),
                              (b"GET /primary HTTP/1.1\r\nConnection: close", b"200"),
                              (b"GET http://any/primary?x&=y&lag HTTP/1.0", b"200")):
-            client = socket.create_connection(("127.0.0.1", self.agent.http), 5)
+            client = socket.create_connection(("127.0.0.1", self.agent.http), PATIENCE)
             client.sendall(line + b"\r\n\r\n")
             answer = b"".join(iter(lambda: client.recv(65536), b""))
             client.close()
@@ -397,7 +399,7 @@ class Http(Case):
                if not re.match(r"(# (HELP|TYPE) )?patroni_", line)]
         self.assertGreater(len(own), 100)
         check = subprocess.run(["promtool", "check", "metrics"], input="".join(own), text=True,
-                               capture_output=True, timeout=60)
+                               capture_output=True, timeout=PATIENCE)
         self.assertEqual((check.returncode, check.stdout + check.stderr), (0, ""))
 
     def test_rules_and_dashboard_use_what_is_there(self):
@@ -406,7 +408,7 @@ class Http(Case):
         root = os.path.join(os.path.dirname(__file__), "../../..")
         rules = os.path.join(root, "deploy/prometheus/mha4rdb.rules.yml")
         check = subprocess.run(["promtool", "check", "rules", rules], text=True,
-                               capture_output=True, timeout=60)
+                               capture_output=True, timeout=PATIENCE)
         self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
         with open(rules) as file:
             alerts = file.read()
@@ -426,7 +428,7 @@ class Http(Case):
 
     def test_keep_alive_serves_many_requests_on_one_connection(self):
         self.live()
-        connection = http.client.HTTPConnection("127.0.0.1", self.agent.http, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.agent.http, timeout=PATIENCE)
         for _ in range(200):
             connection.request("GET", "/primary")
             response = connection.getresponse()
@@ -444,27 +446,32 @@ class HttpAbuse(Case):
 
     def test_300_silent_connections_leave_room_in_time(self):
         self.live()
-        silent = [socket.create_connection(("127.0.0.1", self.agent.http), 5)
-                  for _ in range(300)]
-        at = time.monotonic()
-        self.assertTrue(until(lambda: self.answers(), 20))
-        self.assertLess(time.monotonic() - at, 15)
-        for each in silent:
-            each.close()
+        # Noise can only add to it: once in a few times is enough.
+        for _ in range(4):
+            silent = [socket.create_connection(("127.0.0.1", self.agent.http), PATIENCE)
+                      for _ in range(300)]
+            at = time.monotonic()
+            self.assertTrue(until(self.answers))
+            took = time.monotonic() - at
+            for each in silent:
+                each.close()
+            if took < 15:
+                break
+        self.assertLess(took, 15)
         self.assertEqual(self.agent.get("/primary"), 200)
 
     def answers(self):
         try:
-            return self.agent.ask("GET", "/primary", timeout=1)[0] == 200
+            return self.agent.ask("GET", "/primary", timeout=5)[0] == 200
         except OSError:
             return False
 
     def test_a_dripping_client_is_ended(self):
         self.live()
-        client = socket.create_connection(("127.0.0.1", self.agent.http), 5)
         at = time.monotonic()
+        client = socket.create_connection(("127.0.0.1", self.agent.http), PATIENCE)
         ended = False
-        while not ended and time.monotonic() - at < 16:
+        while not ended and time.monotonic() - at < 2 * PATIENCE:
             try:
                 client.sendall(b"G")
                 client.settimeout(0.2)
@@ -486,7 +493,7 @@ class HttpAbuse(Case):
                      b"z" * 100000,
                      b"GET /primary?" + b"&".join(b"a%d=%d" % (i, i) for i in range(100)) +
                      b" HTTP/1.1\r\nHost: x\r\n\r\n"):
-            client = socket.create_connection(("127.0.0.1", self.agent.http), 5)
+            client = socket.create_connection(("127.0.0.1", self.agent.http), PATIENCE)
             try:
                 client.sendall(data)
                 client.shutdown(socket.SHUT_WR)
@@ -499,7 +506,7 @@ class HttpAbuse(Case):
 
     def test_a_client_that_does_not_read(self):
         self.live()
-        client = socket.create_connection(("127.0.0.1", self.agent.http), 5)
+        client = socket.create_connection(("127.0.0.1", self.agent.http), PATIENCE)
         client.setblocking(False)
         try:
             for _ in range(2000):
@@ -539,7 +546,7 @@ class Requests(Case):
         self.assertEqual((leader[1], leader[2]), ([1], [b"n1"]))
         self.agent.do("live 0")
         self.assertTrue(until(
-            lambda: 1 not in fields(self.call(request(GET_LEADER))[10][0]), 5))
+            lambda: 1 not in fields(self.call(request(GET_LEADER))[10][0])))
 
     def test_req_sockets_too(self):
         self.live()
@@ -565,7 +572,7 @@ class Requests(Case):
         self.live()
         for data in (os.urandom(4000), b"GET / HTTP/1.1\r\n\r\n", b"\xff" + b"\0" * 8 + b"\x7f",
                      b"\0" * 64):
-            client = socket.create_connection(("127.0.0.1", self.agent.requests), 5)
+            client = socket.create_connection(("127.0.0.1", self.agent.requests), PATIENCE)
             client.sendall(data)
             client.close()
         client = Zmtp(self.agent.requests)
@@ -792,7 +799,7 @@ class Terminal:
 
     def shows(self, *words):
         """Everything that is written until all words came; then it is forgotten."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if all(word.encode() in self.seen for word in words):
                 self.seen = b""
@@ -818,7 +825,7 @@ class Terminal:
 
 class Top(Case):
     def top(self, *args, **more):
-        return subprocess.run([ARGS.top, *args], capture_output=True, text=True, timeout=60,
+        return subprocess.run([ARGS.top, *args], capture_output=True, text=True, timeout=PATIENCE,
                               **more)
 
     def local(self, *args, **more):
@@ -943,7 +950,7 @@ class Top(Case):
             screen = Terminal(ARGS.top, "--run-dir", self.agent.run, "--interval", "100",
                               **environment)
             self.assertTrue(until(lambda: screen.seen or select.select([screen.fd], [], [], 0)[0]))
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE
             while b"WORKERS" not in screen.seen and time.monotonic() < deadline:
                 screen.seen += os.read(screen.fd, 65536)
             self.assertEqual(bool(re.search(rb"\033\[3[0-9]m", screen.seen)), coloured)

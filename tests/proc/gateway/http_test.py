@@ -30,7 +30,7 @@ class TlsAgent(gateway_test.Agent):
 
 def keygen(*args, text=None):
     done = subprocess.run([gateway_test.ARGS.keygen, *args], input=text, text=True, check=True,
-                          capture_output=True, timeout=60)
+                          capture_output=True, timeout=2 * gateway_test.PATIENCE)
     return done.stdout.strip()
 
 
@@ -67,13 +67,13 @@ class Case(gateway_test.Case):
         self.agent.start()
         self.assertTrue(until(lambda: self.agent.said_ok("event 5 0 member.changed {}")))
 
-    def connection(self, timeout=20):
+    def connection(self, timeout=gateway_test.PATIENCE):
         if self.tls:
             return http.client.HTTPSConnection("127.0.0.1", self.agent.http, timeout=timeout,
                                                context=self.tls)
         return http.client.HTTPConnection("127.0.0.1", self.agent.http, timeout=timeout)
 
-    def ask(self, method, path, headers=None, body=None, timeout=20):
+    def ask(self, method, path, headers=None, body=None, timeout=gateway_test.PATIENCE):
         connection = self.connection(timeout)
         try:
             connection.request(method, path, headers=headers or {},
@@ -177,15 +177,15 @@ class Users(Case):
         self.agent.do("publish")
         ends = []
         threads = [threading.Thread(target=lambda: ends.append(self.ask(
-            "POST", "/switchover", basic("otto"), {"leader": "n1"}, timeout=60)))
+            "POST", "/switchover", basic("otto"), {"leader": "n1"}, timeout=2 * gateway_test.PATIENCE)))
             for _ in range(2)]
         for thread in threads:
             thread.start()
-        self.assertTrue(until(lambda: self.calls()[0] == 2, 30))
+        self.assertTrue(until(lambda: self.calls()[0] == 2))
         # One that leaves before its end does no harm, nor do the limits of idle connections.
         gone = self.connection()
         gone.request("POST", "/switchover", headers=basic("otto"), body='{"leader":"n1"}')
-        self.assertTrue(until(lambda: self.calls()[0] == 3, 30))
+        self.assertTrue(until(lambda: self.calls()[0] == 3))
         gone.close()
         for _ in range(13):
             self.assertEqual(self.ask("GET", "/primary")[0], 200)

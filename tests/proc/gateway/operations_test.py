@@ -74,7 +74,7 @@ class Operations(gateway_test.Case):
         self.assertEqual(answer.returncode, 5)
         self.assertIn("it may have been carried out", answer.stderr)
         self.agent.do("answer none")
-        answer = self.agent.ctl("pause", "--timeout", "500ms")
+        answer = self.agent.ctl("pause", "--timeout", "5s")
         self.assertEqual(answer.returncode, 5)
         self.assertIn("may have been carried out", answer.stderr)
         # The gateway's own deadline: 5 T and 3 s.
@@ -98,11 +98,11 @@ class Operations(gateway_test.Case):
         if os.geteuid() == 0:
             os.chmod(self.agent.base, 0o755)
             answer = subprocess.run([gateway_test.ARGS.mhactl, "--run-dir", self.agent.run, "pause"],
-                                    capture_output=True, text=True, timeout=20, user="nobody")
+                                    capture_output=True, text=True, timeout=gateway_test.PATIENCE, user="nobody")
             self.assertEqual(answer.returncode, 3, answer.stderr)
             self.assertIn("only root may change something", answer.stderr)
             status = subprocess.run([gateway_test.ARGS.mhactl, "--run-dir", self.agent.run, "status"],
-                                    capture_output=True, text=True, timeout=20, user="nobody")
+                                    capture_output=True, text=True, timeout=gateway_test.PATIENCE, user="nobody")
             self.assertEqual(status.returncode, 0, status.stderr)
         for path, status in (("/switchover", 403), ("/failover", 403), ("/v1/pause", 405),
                              ("/switchover/", 405)):
@@ -120,7 +120,7 @@ class Operations(gateway_test.Case):
         self.assertEqual(answer.returncode, 0, answer.stderr)
         self.assertEqual(self.calls(), [3, 2, 2, 0, 1, 0, 0, 0])
 
-    def wait(self, state, *events, timeout="20s"):
+    def wait(self, state, *events, timeout="120s"):
         self.agent.do(f"answer {self.ACCEPTED} 0 2 30")
         self.agent.do("set operation 2")
         self.agent.do("publish")
@@ -135,15 +135,20 @@ class Operations(gateway_test.Case):
             self.agent.do(f"set operation {state}")
             self.agent.do("publish")
             self.agent.do('event 20 0 operation.done {"from":"n1","to":"n2"}')
-        out, err = waiting.communicate(timeout=30)
+        out, err = waiting.communicate(timeout=180)
         return waiting.returncode, out, err
 
     def test_wait_follows_the_phases_to_the_end(self):
-        began = time.monotonic()
-        code, out, err = self.wait(3, 'event 10 0 operation.running {"from":"n1","to":"n2"}',
-                                   'event 11 0 failover.opened {"primary":"n2"}')
-        self.assertEqual(code, 0, err)
-        self.assertLess(time.monotonic() - began, 4, "the event wakes it, not the clock")
+        # Noise can only add to it: once in a few times is enough.
+        for _ in range(6):
+            began = time.monotonic()
+            code, out, err = self.wait(3, 'event 10 0 operation.running {"from":"n1","to":"n2"}',
+                                       'event 11 0 failover.opened {"primary":"n2"}')
+            took = time.monotonic() - began
+            self.assertEqual(code, 0, err)
+            if took < 4:
+                break
+        self.assertLess(took, 4, "the event wakes it, not the clock")
         for words in ("operation.running", "failover.opened", "n1 -> n2: done after 1.0 s"):
             self.assertIn(words, out)
 
@@ -152,24 +157,24 @@ class Operations(gateway_test.Case):
         self.assertEqual(code, 4)
         self.assertIn("rolled_back", err)
         self.assertIn("a phase took too long", err)
-        code, _, err = self.wait(None, timeout="1s")
+        code, _, err = self.wait(None, timeout="5s")
         self.assertEqual(code, 5)
-        self.assertIn("not over after 1000 ms", err)
+        self.assertIn("not over after 5000 ms", err)
 
     def test_get_events_waits_for_the_next_one(self):
         client = Zmtp(self.agent.requests)
-        client.send(request(GET_EVENTS, body=b"\x08\x05\x18" + varint(20000)))
+        client.send(request(GET_EVENTS, body=b"\x08\x05\x18" + varint(50000)))
         time.sleep(0.2)
         self.agent.do('event 6 0 failover.assigned {"to":"n1"}')
         events = fields(fields(client.receive()[-1])[13][0])
         self.assertEqual(fields(events[1][0])[1], [6])
-        client.send(request(GET_EVENTS, body=b"\x08\x06\x18" + varint(300)))
         began = time.monotonic()
+        client.send(request(GET_EVENTS, body=b"\x08\x06\x18" + varint(300)))
         self.assertNotIn(1, fields(fields(client.receive()[-1])[13][0]))
         self.assertGreater(time.monotonic() - began, 0.25)
         # So many may wait; the next is told, and who has gone makes room in time.
         for _ in range(60):
-            client.send(request(GET_EVENTS, body=b"\x08\x06\x18" + varint(1000)))
+            client.send(request(GET_EVENTS, body=b"\x08\x06\x18" + varint(5000)))
         codes = [fields(client.receive()[-1]).get(3) for _ in range(60)]
         self.assertIn([(1 << 64) - 13], codes)
         self.assertIn(None, codes)

@@ -12,8 +12,9 @@
 void rig_state_init(struct rig_state *state, uint64_t now_ns, uint64_t wall_ms)
 {
 	fixture_sections(&state->sections, now_ns, wall_ms);
-	state->lease_ms = 800;
-	state->fence_ms = 800;
+	/* Longer than a stall of the machine between two publications. */
+	state->lease_ms = 20000;
+	state->fence_ms = 20000;
 }
 
 void rig_state_stamp(struct rig_state *state, uint64_t now_ns)

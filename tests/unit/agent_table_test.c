@@ -618,7 +618,7 @@ static void hold_cases(bool taken[RULES_MAX])
 	add_taken(taken, world); /* survey/lag, blocked/lag */
 }
 
-Test(agent_table, every_row_is_taken_and_no_history_breaks_an_invariant, .timeout = 120)
+Test(agent_table, every_row_is_taken_and_no_history_breaks_an_invariant, .timeout = 600)
 {
 	static bool taken[RULES_MAX];
 

@@ -9,7 +9,7 @@
 #include "wire/bus.h"
 #include "wire/zloop.h"
 
-#define WAIT_MS 3000
+#define WAIT_MS 60000
 
 struct side {
 	struct bus *bus;

@@ -34,6 +34,6 @@ if(GO AND NOT MHA_SANITIZE)
 	get_target_property(libmha_folder mha BINARY_DIR)
 	add_test(NAME go_binding COMMAND ${GO} test -count=1 ./...
 		WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}/common/client/go")
-	set_tests_properties(go_binding PROPERTIES TIMEOUT 600 ENVIRONMENT
+	set_tests_properties(go_binding PROPERTIES TIMEOUT 1200 ENVIRONMENT
 		"GOFLAGS=-mod=mod;GOPROXY=off;GOCACHE=${CMAKE_BINARY_DIR}/go-cache;GOPATH=${CMAKE_BINARY_DIR}/go;PKG_CONFIG_PATH=${libmha_folder};LD_LIBRARY_PATH=${libmha_folder};MHA_FAKE_AGENTS=$<TARGET_FILE:mha-fake-agents>")
 endif()

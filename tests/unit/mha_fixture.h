@@ -16,7 +16,8 @@
 #include "fake_agents.h"
 #include "wire/key.h"
 
-#define LONG_MS 20000 /* for what must come; how fast it comes is not judged */
+#define LONG_MS  60000 /* for what must come; how fast it comes is not judged */
+#define BRIEF_MS 3000  /* for what does not come, or comes from agents that answer at once */
 
 static struct fake_agents *agents;
 static struct mha *mha;

@@ -1,7 +1,7 @@
 /* The listener of libmha against stand-in agents. */
 #include "mha_fixture.h"
 
-TestSuite(mha_listen, .fini = end, .timeout = 120);
+TestSuite(mha_listen, .fini = end, .timeout = 600);
 
 /* -- listening ------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* libmha against stand-in agents that tell the truth, lies, nonsense and nothing. */
 #include "mha_fixture.h"
 
-TestSuite(mha, .fini = end, .timeout = 120);
+TestSuite(mha, .fini = end, .timeout = 600);
 
 Test(mha, the_leader_is_found_from_any_one_seed)
 {
@@ -28,7 +28,7 @@ Test(mha, hearsay_is_not_enough)
 	set(1, hearsay);
 	set(2, (struct fake){.silent = true});
 	set(3, hearsay);
-	cr_expect_eq(mha_get_leader(mha, &leader, 300, &error), MHA_ERR_NO_LEADER);
+	cr_expect_eq(mha_get_leader(mha, &leader, BRIEF_MS, &error), MHA_ERR_NO_LEADER);
 	cr_expect_not_null(strstr(error.text, "n1: its record names n2"), "%s", error.text);
 	cr_expect_not_null(strstr(error.text, "n2: no answer"), "%s", error.text);
 	cr_expect_str_eq(leader.name, "");
@@ -109,11 +109,11 @@ Test(mha, epochs_never_go_back)
 	set(2, (struct fake){.silent = true});
 	set(1, leading(4));
 	set(3, following(4, 1, 0x5000));
-	cr_expect_eq(mha_get_leader(mha, &leader, 300, &error), MHA_ERR_NO_LEADER);
+	cr_expect_eq(mha_get_leader(mha, &leader, BRIEF_MS, &error), MHA_ERR_NO_LEADER);
 	cr_expect_not_null(strstr(error.text, "n2 was confirmed for epoch 5"), "%s", error.text);
 	set(1, leading(5));
 	set(3, following(5, 1, 0x5000));
-	cr_expect_eq(mha_get_leader(mha, &leader, 300, &error), MHA_ERR_NO_LEADER);
+	cr_expect_eq(mha_get_leader(mha, &leader, BRIEF_MS, &error), MHA_ERR_NO_LEADER);
 	cr_expect_not_null(strstr(error.text, "for which n2 was confirmed"), "%s", error.text);
 	set(1, leading(6));
 	cr_expect_eq(mha_get_leader(mha, &leader, LONG_MS, &error), 0, "%s", error.text);
@@ -246,7 +246,7 @@ Test(mha, the_cluster_is_the_leaders_view)
 	cr_expect_eq(cluster->members[2]->replayed, 0x4000);
 	mha_cluster_free(cluster);
 	set(2, (struct fake){.silent = true});
-	cr_assert_eq(mha_get_cluster(mha, &cluster, 300, &error), 0, "%s", error.text);
+	cr_assert_eq(mha_get_cluster(mha, &cluster, BRIEF_MS, &error), 0, "%s", error.text);
 	cr_expect_null(cluster->leader);
 	cr_expect_neq(cluster->unknown[0], '\0');
 	mha_cluster_free(cluster);
@@ -310,10 +310,10 @@ Test(mha, lag_bounds_leave_out_who_lags)
 		cr_expect(target.lag_ms >= 0 && target.lag_ms <= 10000);
 	}
 	set(1, following(5, 2, 0x3000));
-	cr_expect_eq(route(&want, 300, &target), 0);
+	cr_expect_eq(route(&want, BRIEF_MS, &target), 0);
 	cr_expect_str_eq(target.name, "n2", "the primary in the end");
 	want.strict = true;
-	cr_expect_eq(route(&want, 300, &target), MHA_ERR_NO_REPLICA);
+	cr_expect_eq(route(&want, BRIEF_MS, &target), MHA_ERR_NO_REPLICA);
 	cr_expect_not_null(strstr(error.text, "lags"), "%s", error.text);
 }
 
@@ -330,7 +330,7 @@ Test(mha, bounds_need_a_leader_to_compare_with)
 	cr_expect_eq(target.epoch, 0);
 	cr_expect_eq(target.lag_bytes, -1);
 	want.max_lag_bytes = UINT64_MAX;
-	cr_expect_eq(route(&want, 300, &target), MHA_ERR_NO_LEADER);
+	cr_expect_eq(route(&want, BRIEF_MS, &target), MHA_ERR_NO_LEADER);
 }
 
 Test(mha, a_token_is_waited_for)
@@ -353,11 +353,11 @@ Test(mha, a_token_is_waited_for)
 	cr_expect_eq(target.replayed, 0x5001);
 	pthread_join(thread, NULL);
 	want.after_lsn = "0/6000";
-	cr_assert_eq(route(&want, 300, &target), 0, "%s", error.text);
+	cr_assert_eq(route(&want, BRIEF_MS, &target), 0, "%s", error.text);
 	cr_expect_str_eq(target.name, "n2", "the primary has its own writes");
 	cr_expect_eq(target.role, MHA_PRIMARY);
 	want.strict = true;
-	cr_expect_eq(route(&want, 300, &target), MHA_ERR_NO_REPLICA);
+	cr_expect_eq(route(&want, BRIEF_MS, &target), MHA_ERR_NO_REPLICA);
 	cr_expect_not_null(strstr(error.text, "has not replayed that far"), "%s", error.text);
 }
 
@@ -374,7 +374,7 @@ Test(mha, a_position_on_another_timeline_is_worth_nothing)
 	want.role = MHA_REPLICA;
 	want.strict = true;
 	want.after_lsn = "0/5000";
-	cr_expect_eq(route(&want, 300, &target), MHA_ERR_NO_REPLICA);
+	cr_expect_eq(route(&want, BRIEF_MS, &target), MHA_ERR_NO_REPLICA);
 	cr_expect(strstr(error.text, "timeline") != NULL || strstr(error.text, "replayed") != NULL,
 		  "%s", error.text);
 	set(3, following(5, 2, 0x5000));
@@ -567,13 +567,13 @@ Test(mha, curve_keeps_everybody_else_out)
 	set_usual();
 	options.seeds = fake_agents_seed(agents, 1);
 	open_with(&options);
-	cr_expect_eq(mha_get_leader(mha, &leader, 300, &error), MHA_ERR_TIMEOUT, "no key");
+	cr_expect_eq(mha_get_leader(mha, &leader, BRIEF_MS, &error), MHA_ERR_TIMEOUT, "no key");
 	mha_close(mha);
 	options.server_key = stranger.public;
 	cr_expect_eq(mha_open(&mha, &options, &error), MHA_ERR_INVALID, "no key_file");
 	options.key_file = path;
 	open_with(&options);
-	cr_expect_eq(mha_get_leader(mha, &leader, 300, &error), MHA_ERR_TIMEOUT, "wrong key");
+	cr_expect_eq(mha_get_leader(mha, &leader, BRIEF_MS, &error), MHA_ERR_TIMEOUT, "wrong key");
 	mha_close(mha);
 	options.server_key = server.public;
 	open_with(&options);

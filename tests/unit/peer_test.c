@@ -10,7 +10,7 @@
 #include "wire/peer.h"
 
 #define NODES   4 /* the last one is never started by the fixture */
-#define WAIT_MS 5000
+#define WAIT_MS 60000
 #define TURN_MS 10
 #define CLUSTER UINT64_C(0x1122334455667788)
 

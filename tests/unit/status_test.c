@@ -351,7 +351,7 @@ Test(status, a_killed_process_never_leaves_a_torn_section)
 		if (pid == 0)
 			publish_for_ever(&place);
 		/* Until it publishes, but not for ever. */
-		for (unsigned turn = 0; rc != 0 && turn < 5000; turn++) {
+		for (unsigned turn = 0; rc != 0 && turn < 60000; turn++) {
 			rc = status_open_read(&reader, STATUS_VIP, place.run_dir, &why);
 			if (rc == 0 && (rc = status_read(&reader, &section, &why)) != 0)
 				status_close(&reader);

@@ -74,7 +74,7 @@ def _start(lab, node):
     at = now_ns()
     if lab.start(node):
         net.heal(lab.plan["switch"], node["name"])
-    wait_until(lambda: lab.master(node), 30, f"the agent of {node['name']} to start")
+    wait_until(lambda: lab.master(node), 120, f"the agent of {node['name']} to start")
     return at
 
 

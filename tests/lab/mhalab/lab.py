@@ -424,7 +424,7 @@ class Lab:
         hosts = [host for host in map(self.host, nodes) if host is not None]
         at = now_ns()
         signal_all(hosts, signal.SIGKILL)
-        wait_until(lambda: all(self.host(node) is None for node in nodes), 30,
+        wait_until(lambda: all(self.host(node) is None for node in nodes), 120,
                    "the hosts' processes to end", 0.005)
         return at
 

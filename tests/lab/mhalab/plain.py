@@ -34,7 +34,7 @@ def _initdb(node, streaming):
 def _serve(lab, node):
     lab.start(node)
     wait_until(lambda: os.path.exists(os.path.join(
-        node["socket_dir"], f".s.PGSQL.{config.PG_PORT}")), 60, f"the database of {node['name']}")
+        node["socket_dir"], f".s.PGSQL.{config.PG_PORT}")), 180, f"the database of {node['name']}")
 
 
 def up(directory, prefix, bin_dir=None, nodes=2, streaming=False):
@@ -94,7 +94,7 @@ def psql(node, sql):
     """Run SQL as the database's own user over the local socket."""
     command = (f"{PG_BIN}/psql", "-h", node["socket_dir"], "-d", config.DBNAME, "-AtX",
                "-v", "ON_ERROR_STOP=1")
-    wait_until(lambda: _answers(node), 60, f"psql on {node['name']}", 0.1)
+    wait_until(lambda: _answers(node), 180, f"psql on {node['name']}", 0.1)
     return _as_postgres(*command, "-f", "-", stdin=sql)
 
 

@@ -16,7 +16,7 @@ from . import config
 from .probe import connect, wait_whole
 from .system import LabError, signal_all, wait_until
 
-NAMED_S = 30  # generous: a verdict that takes longer is none
+NAMED_S = 120  # generous: a verdict that takes longer is none
 
 
 def member(lab, node):
@@ -150,7 +150,7 @@ def catalog_locked(run):
     if holder is None:
         raise LabError("the session that holds the catalog is gone")
     signal_all([holder], signal.SIGTERM)
-    session.wait(30)
+    session.wait(NAMED_S)
     for node in run.lab.data_nodes:
         healthy(run, node)
     return run.whole()
@@ -164,7 +164,7 @@ def catalog_locked_loss(run):
     run.fault("pg-kill", victim)
     run.moved(victim)
     run.writes_go_on()
-    session.wait(30)
+    session.wait(NAMED_S)
     named(run, victim, "no_new_connections")
     before = starts(victim)
     run.writes_go_on(2000)
@@ -238,7 +238,7 @@ def use_up_wal(run, victim):
     def ended():
         session = superuser(victim, "SELECT pg_logical_emit_message(true, 'lab', ''), "
                                     "pg_switch_wal()")
-        session.wait(30)
+        session.wait(NAMED_S)
         primary = run.lab.vip_holders()
         return not primary or primary[0]["name"] != victim["name"]
     wait_until(ended, run.deadline, "the server to run out of WAL", 0.01)

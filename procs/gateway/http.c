@@ -1,6 +1,8 @@
 #include "gateway/http.h"
 
 #include <microhttpd.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,6 +20,7 @@
 #define HTTP_MEMORY_BYTES    8192 /* per connection: request line and headers */
 #define HTTP_IDLE_S          10
 #define HTTP_BACKLOG         128
+#define HTTP_WORDS_MS        10000 /* so often at most a lack is logged */
 
 /*
  * libmicrohttpd times out silence only. A client that sends a byte now and then is found here:
@@ -38,6 +41,7 @@ struct http {
 	int listener;    /* -1: libmicrohttpd's */
 	bool closed;     /* a connection was closed in this step */
 	struct http_calls calls;
+	uint64_t lack_ms; /* when a lack was logged; 0: never */
 	struct http_connection connections[HTTP_CONNECTIONS_MAX];
 };
 
@@ -257,6 +261,29 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	return question(http, connection, url, method);
 }
 
+/*
+ * What libmicrohttpd says of this process: that it has no descriptor or memory for another
+ * connection. What it says of clients is theirs to know.
+ */
+static void on_words(void *arg, const char *format, va_list list) PRINTF_LIKE(2, 0);
+
+static void on_words(void *arg, const char *format, va_list list)
+{
+	struct http *http = arg;
+	const uint64_t now = uv_now(http->gateway->worker->loop);
+	char text[200];
+
+	if (vsnprintf(text, sizeof(text), format, list) < 0 ||
+	    (strstr(text, "resource limit") == NULL &&
+	     strstr(text, "accepting connection") == NULL))
+		return;
+	if (http->lack_ms != 0 && now - http->lack_ms < HTTP_WORDS_MS)
+		return;
+	http->lack_ms = now;
+	text[strcspn(text, "\n")] = '\0';
+	log_event(LOG_WARNING, "gateway.http", "connections are refused: %s", text);
+}
+
 static int http_listen(struct http *http, const char *address, struct err *why)
 {
 	const int fd = listen_tcp(address, HTTP_BACKLOG, false, why);
@@ -285,7 +312,7 @@ static int start_daemon(struct http *http, struct err *why)
 	struct MHD_OptionItem tls[6] = {{MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL},
 					{MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL},
 					{MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}};
-	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 
 	if (files->text[BUNDLE_TLS_CERTIFICATE] != NULL) {
 		flags |= MHD_USE_TLS;
@@ -297,12 +324,12 @@ static int start_daemon(struct http *http, struct err *why)
 				   files->text[BUNDLE_TLS_CLIENT_CA]);
 	}
 	http->daemon = MHD_start_daemon(
-		flags, 0, NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET, http->listener,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY_BYTES,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S, MHD_OPTION_NOTIFY_CONNECTION,
-		on_connection, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-		MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+		flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_words, http,
+		MHD_OPTION_LISTEN_SOCKET, http->listener, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)HTTP_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, http, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 	if (http->daemon == NULL)
 		return err_set(why, ERR_IO, "the HTTP server does not start");
 	http->listener = -1;

@@ -27,7 +27,7 @@ HOLD_S = 5  # so long at most, if it does not tell earlier what it lacks
 # What a person can act on: the system's own words, or a library's.
 WORDS = re.compile(r"Too many open files|[Nn]o file descriptors|[Oo]ut of memory|OUT OF MEMORY|"
                    r"Cannot allocate memory|Resource temporarily unavailable|not enough memory|"
-                   r"Not enough space|No buffer space")
+                   r"Not enough space|No buffer space|resource limit")
 # Who needs what for sure, when it is given what stimulate() gives it. The others may get along:
 # memory that was given back is used again, and vip opens nothing once it runs.
 FELT = {("consensus", "descriptors"), ("dbmon", "descriptors"), ("dbctl", "descriptors"),
@@ -84,6 +84,10 @@ def stimulate(world, node, name):
     killed = []
     if name == "gateway":
         in_netns(node["ns"], ask_much)
+        try:
+            lab.mhactl(node, "status", "--json", "--timeout", "1s")
+        except LabError:
+            pass  # that it gets no answer is what is wanted
     elif name in ("consensus", "vip"):
         # Another member, or its own one, comes anew.
         other = next(other for other in lab.nodes if other is not node)
@@ -95,7 +99,8 @@ def stimulate(world, node, name):
     elif name == "agent":
         killed = [lab.worker(node, "gateway")]
     killed = [process for process in killed if process is not None]
-    signal_all(killed, signal.SIGKILL)
+    # SIGKILL of a backend would end the whole server.
+    signal_all(killed, signal.SIGTERM if name == "dbmon" else signal.SIGKILL)
     return {process.pid for process in killed}
 
 

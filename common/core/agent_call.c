@@ -93,6 +93,8 @@ static void find_standby(const struct agent *agent, node_id id, struct findings 
 		find(found, BLOCK_EXCLUDED, id, 0, 0);
 	if (facts->fault != FAULT_NONE)
 		find(found, BLOCK_FAULT, id, facts->fault, 0);
+	if (facts->damaged && facts->fault != FAULT_DATA_DAMAGED)
+		find(found, BLOCK_FAULT, id, FAULT_DATA_DAMAGED, 0);
 	if (facts->db != DB_STANDBY)
 		return;
 	if (!agent_streams(agent, id))
@@ -132,7 +134,8 @@ bool agent_replaceable(const struct agent *agent)
 
 		find_target(agent, node->id, &found);
 		if (found.count == 0 && node->id != agent->config.self && facts != NULL &&
-		    facts->db == DB_STANDBY && !facts->excluded && !facts->needs_rebuild)
+		    facts->db == DB_STANDBY && !facts->excluded && !facts->damaged &&
+		    !facts->needs_rebuild)
 			return true;
 	}
 	return false;

@@ -103,6 +103,12 @@ static bool may_join(const struct agent *agent, node_id node, bool wanted)
 	return wanted || agent->now_ns - standing->good_ns >= agent->config.election_ns;
 }
 
+/* By what was heard of it last, however long ago: pages do not mend in silence. */
+static bool is_damaged(const struct agent *agent, node_id node)
+{
+	return agent->peers[node].known && agent->peers[node].facts.damaged;
+}
+
 struct sync_rule agent_sync_target(const struct agent *agent, node_id leaves)
 {
 	const struct cluster *cluster = &agent->cluster;
@@ -110,7 +116,7 @@ struct sync_rule agent_sync_target(const struct agent *agent, node_id leaves)
 	const bool protection = cluster->settings.mode == MODE_MAX_PROTECTION;
 	struct sync_rule target = {.need = need};
 	node_set data = cluster_counted(cluster);
-	node_set kept = 0;
+	node_set kept = 0, sound = 0;
 
 	if (need == 0)
 		return target;
@@ -131,6 +137,12 @@ struct sync_rule agent_sync_target(const struct agent *agent, node_id leaves)
 				  protection && node_count(cluster->record.members) < need))
 			target.members |= node_bit(id);
 	}
+	/* A commit that only a damaged node had would keep the others from being promoted. */
+	for (node_id id = 1; id <= NODES_MAX; id++)
+		if (node_in(target.members, id) && !is_damaged(agent, id))
+			sound |= node_bit(id);
+	if (node_count(sound) >= need)
+		target.members = sound;
 	if (node_count(target.members) >= need)
 		return target;
 	if (protection)

@@ -127,6 +127,7 @@ static struct candidate candidate_of(const struct agent *agent, node_id id)
 		.priority = node == NULL ? 0 : node->priority,
 		/* Positions stay as they were answered; what stands against a node may end. */
 		.excluded = present == NULL ? facts->excluded : present->excluded,
+		.damaged = present == NULL ? facts->damaged : present->damaged,
 		.position = facts->position,
 		.match = lineage_compare(&agent->cluster, &facts->position),
 	};
@@ -252,7 +253,10 @@ static void write_answers(const struct agent *agent, struct decision *decision)
 		answer->node = id;
 		answer->db = candidate.db;
 		answer->fault = agent->answers[id].facts.fault;
-		answer->excluded = candidate.excluded;
+		if (candidate.damaged && answer->fault == FAULT_NONE)
+			answer->fault = FAULT_DATA_DAMAGED;
+		answer->excluded =
+			candidate.excluded || (candidate.damaged && id != agent->cluster.primary);
 		answer->diverged = candidate.match.diverged || candidate.match.clash;
 		answer->priority = candidate.priority;
 		answer->timeline = candidate.position.timeline;

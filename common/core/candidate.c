@@ -39,6 +39,8 @@ int candidate_compare(const struct cluster *cluster, const struct candidate *a,
 		return a_running ? -1 : 1;
 	if (a_diverged != b_diverged)
 		return b_diverged ? -1 : 1;
+	if (a->damaged != b->damaged)
+		return b->damaged ? -1 : 1;
 	if (a->priority != b->priority)
 		return a->priority > b->priority ? -1 : 1;
 	return a->node < b->node ? -1 : a->node > b->node ? 1 : 0;
@@ -50,6 +52,12 @@ static bool eligible(const struct cluster *cluster, const struct candidate *cand
 	if (candidate->excluded || candidate->priority == 0 || candidate->match.clash)
 		return false;
 	if (candidate->db == DB_PRIMARY && !still_primary(cluster, candidate))
+		return false;
+	/*
+	 * Clients are not moved onto a damaged copy. The primary on record is the copy that they
+	 * have: without it nobody would serve where nobody else can.
+	 */
+	if (candidate->damaged && candidate->node != cluster->primary)
 		return false;
 	return cluster->lineage_count == 0 || candidate->match.usable != 0;
 }

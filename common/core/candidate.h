@@ -10,6 +10,7 @@ struct candidate {
 	uint8_t db; /* enum db_state */
 	uint16_t priority;
 	bool excluded; /* holds data and may be counted on, but must not be primary */
+	bool damaged;  /* the same for its data pages' sake, unless it is the primary on record */
 	struct wal_position position;
 	struct lineage_match match;
 };
@@ -30,8 +31,8 @@ struct survey_result {
 
 /*
  * Negative when `a` is the better primary: more usable WAL, then still running as the recorded
- * primary, then no diverged tail, then priority, then the lower id. Distinct nodes never compare
- * equal.
+ * primary, then no diverged tail, then no damaged page, then priority, then the lower id. Distinct
+ * nodes never compare equal.
  */
 int candidate_compare(const struct cluster *cluster, const struct candidate *a,
 		      const struct candidate *b);

@@ -101,6 +101,7 @@ const char *db_fault_name(unsigned fault)
 		[FAULT_CRASH_LOOP] = "crash_loop",
 		[FAULT_WAL_MISSING] = "wal_missing",
 		[FAULT_PROMOTED_BY_HAND] = "promoted_by_hand",
+		[FAULT_DATA_DAMAGED] = "data_damaged",
 	};
 
 	return name_of(names, FAULT_COUNT, fault);
@@ -144,6 +145,9 @@ const char *db_fault_advice(unsigned fault)
 		[FAULT_WAL_MISSING] = "the node needs a rebuild, or WAL from an archive",
 		[FAULT_PROMOTED_BY_HAND] =
 			"leave promotions to the agent; the node is fenced and rejoins by itself",
+		[FAULT_DATA_DAMAGED] =
+			"the detail names the page: switch a primary over to a standby that is "
+			"not damaged, then give the node an empty data directory, and it is cloned",
 	};
 
 	return fault < FAULT_COUNT && advice[fault] != NULL ? advice[fault] : "";

@@ -114,6 +114,7 @@ enum db_fault {
 	FAULT_CRASH_LOOP,           /* it ends again and again after it was started */
 	FAULT_WAL_MISSING,          /* standby: the upstream has not the WAL that it needs */
 	FAULT_PROMOTED_BY_HAND,     /* it left recovery without an order */
+	FAULT_DATA_DAMAGED,         /* a page is not what was written: see facts.damaged */
 	FAULT_COUNT
 };
 
@@ -161,6 +162,12 @@ struct facts {
 	uint64_t serving_epoch;
 	/* The agent cannot use this node as a primary, though its database answers. */
 	bool excluded;
+	/*
+	 * Its data pages are known to be damaged; its WAL is what it was. It is no candidate,
+	 * unless it is the primary on record, and commits rather wait for others. Also while
+	 * another fault is told.
+	 */
+	bool damaged;
 	/* Its WAL has left the recorded lineage, or is too old to be followed from. */
 	bool needs_rebuild;
 	/* What its agent does as the leader, for people: enum leader_phase of core/agent.h. */

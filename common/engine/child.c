@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -329,4 +330,17 @@ int child_start(struct child **child, uv_loop_t *loop, const struct child_spec *
 	}
 	*child = fresh;
 	return 0;
+}
+
+void child_beside(char path[FILES_PATH_SIZE], const char *name)
+{
+	char self[FILES_PATH_SIZE - 32];
+	const ssize_t got = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	self[got > 0 ? got : 0] = '\0';
+	slash = strrchr(self, '/');
+	if (slash != NULL)
+		*slash = '\0';
+	snprintf(path, FILES_PATH_SIZE, "%s/%.30s", slash != NULL ? self : "", name);
 }

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "base/err.h"
+#include "engine/files.h"
 #include "os/process.h"
 
 #define CHILD_LINE_SIZE 1024
@@ -33,6 +34,8 @@ struct child_spec {
 MUST_CHECK int child_start(struct child **child, uv_loop_t *loop, const struct child_spec *spec,
 			   const struct child_events *events, void *arg, struct err *why);
 pid_t child_pid(const struct child *child);
+/* The path of the program `name`, at most 30 characters, that stands beside this one. */
+void child_beside(char path[FILES_PATH_SIZE], const char *name);
 /* SIGKILL to its whole process group; ended() follows. */
 void child_kill(struct child *child);
 /* Watch it no longer; it goes on. No event follows, `child` is freed. NULL is fine. */

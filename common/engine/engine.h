@@ -51,6 +51,27 @@ struct engine_view {
 	uint64_t last_flush_us;
 };
 
+/* The background check of the data, pages against their checksums. */
+enum engine_check_state {
+	CHECK_OFF = 0,     /* check.interval is 0 */
+	CHECK_UNAVAILABLE, /* the data have no checksums, or the program cannot be run */
+	CHECK_WAITING,     /* for the time of the next pass, or for a server that is usable */
+	CHECK_RUNNING,
+	CHECK_STATE_COUNT
+};
+
+/* What the check knows of the data directory; times are of the wall clock, in ms. */
+struct engine_check {
+	uint8_t state;               /* enum engine_check_state */
+	uint64_t damaged;            /* damaged pages; 0: none is known */
+	char text[ENGINE_TEXT_SIZE]; /* the first of them, in words; "" for none */
+	uint64_t passes;             /* that came to their end, since this process started */
+	uint64_t pages;              /* of the last one */
+	uint64_t unread;             /* files that it could not read */
+	uint64_t ended_ms;           /* when it ended; 0: there was none */
+	uint64_t good_since_ms;      /* when the last one began that found nothing; 0: none */
+};
+
 /* What the control, which sees the directory and the disk, tells the monitor. */
 struct engine_told {
 	uint8_t directory; /* enum engine_directory */
@@ -58,6 +79,11 @@ struct engine_told {
 	bool ending;       /* it has ended the server, or is about to, by order */
 	uint8_t fault;     /* enum db_fault: of the disk, or why the server ended; FAULT_NONE */
 	const char *fault_text; /* in words; "" for FAULT_NONE. Borrowed for the call */
+	/* Damaged pages that the background check knows of, the first in words, and since when
+	 * all that was written before is known to be good (wall clock, ms; 0: it is not). */
+	uint64_t damaged;
+	const char *damaged_text; /* borrowed for the call */
+	uint64_t good_since_ms;
 };
 
 /* What the control is doing to the data directory. */
@@ -73,6 +99,7 @@ struct engine_work {
 	wal_lsn wal_oldest; /* nothing of the WAL from here on was removed; 0: not known */
 	uint8_t fault;      /* enum db_fault; FAULT_NONE */
 	char fault_text[ENGINE_TEXT_SIZE];
+	struct engine_check check;
 };
 
 struct engine_monitor;

@@ -30,7 +30,7 @@ typedef void (*pg_done)(void *arg, enum pg_answer answer, PGresult *const result
  */
 enum pg_answer pg_classify_connect(const char *text);
 
-#define PG_RESULTS_MAX 4
+#define PG_RESULTS_MAX 5
 
 struct pg_conn {
 	uv_loop_t *loop;

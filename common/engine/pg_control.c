@@ -37,6 +37,7 @@ void control_changed(struct engine_control *control)
 		return;
 	end_tell(control);
 	missing_tell(control);
+	check_tell(control);
 	control->events->working(control->arg, &control->work);
 }
 
@@ -119,6 +120,7 @@ static void on_postmaster(uv_poll_t *poll, int status, int events)
 	if (process_reap(control->postmaster_fd, &end, NULL) == ERR_BUSY)
 		return;
 	unwatch(control);
+	check_cut(control);
 	log_event(LOG_NOTICE, "database.ended", "pid=%d %s=%d", (int)pid,
 		  end.by_signal ? "signal" : "status", end.code);
 	control_directory(control);
@@ -259,6 +261,9 @@ static void job_finish(struct pg_job *job, int rc, const struct err *why)
 	}
 	if (rc == 0)
 		missing_forget(control);
+	/* A rewind leaves what it does not copy as it was. */
+	if (rc == 0 && (kind == JOB_CLONE || kind == JOB_INITDB))
+		check_forget(control);
 	if (kind != JOB_NONE)
 		snprintf(control->trouble, sizeof(control->trouble), "%s", rc < 0 ? text : "");
 	free(job->rejoin);
@@ -389,6 +394,8 @@ static void take_job(struct engine_control *control, const struct order *order,
 	job->was_running = control->work.postmaster != 0;
 	control->work.job = plan->job;
 	control->work.started_ns = job->moved_ns;
+	if (plan->job != JOB_NONE)
+		check_cut(control);
 	log_event(LOG_NOTICE, "database.order",
 		  "order=%s epoch=%" PRIu64 " promise=%" PRIu64 " upstream=%u",
 		  order_kind_name(order->kind), order->epoch, order->promise, order->upstream);
@@ -431,6 +438,7 @@ static void end_server(struct engine_control *control, const struct order *order
 		return;
 	}
 	job_cancel(control);
+	check_cut(control);
 	control->next.kind = ORDER_NONE;
 	if (control->ending != NULL) {
 		if (kill && control->ending_order.kind != ORDER_DB_KILL)
@@ -587,6 +595,7 @@ static void look(struct engine_control *control)
 	control_watch(control, 0);
 	end_look(control);
 	missing_look(control);
+	check_look(control);
 	if (before != control->work.postmaster || directory != control->work.directory)
 		control_changed(control);
 	if (control->job == NULL && control->leaving == NULL)
@@ -673,7 +682,8 @@ static int control_open(struct engine_control **opened, uv_loop_t *loop, const s
 	CHECK(uv_timer_init(loop, control->tick) == 0);
 	control->tick->data = control;
 	if ((rc = archive_open(control, why)) < 0 || (rc = missing_open(control, why)) < 0 ||
-	    (rc = end_open(control, why)) < 0) {
+	    (rc = check_open(control, why)) < 0 || (rc = end_open(control, why)) < 0) {
+		check_close(control);
 		missing_close(control);
 		archive_close(control);
 		uv_close((uv_handle_t *)control->tick, on_closed);
@@ -694,6 +704,7 @@ static void control_close(struct engine_control *control)
 		return;
 	control->closing = true;
 	end_close(control);
+	check_close(control);
 	missing_close(control);
 	archive_close(control);
 	control->next.kind = ORDER_NONE;

@@ -9,6 +9,7 @@
 
 #include "engine/child.h"
 #include "engine/engine.h"
+#include "engine/pg_check.h"
 #include "engine/pg_disk.h"
 #include "engine/pg_paths.h"
 #include "engine/pg_processes.h"
@@ -102,6 +103,7 @@ struct engine_control {
 	bool removing;                  /* a thread empties paths.trash */
 	struct wal_missing *missing;    /* pg_missing.c */
 	struct wal_archive *archive;    /* pg_archive.c */
+	struct pg_check *check;         /* pg_check.c */
 	/* how servers end that nobody ended; pg_end.c */
 	struct pg_disk *disk;
 	uint64_t watched_ns;     /* since when the postmaster is watched */

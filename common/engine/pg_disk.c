@@ -328,18 +328,6 @@ static void start_probe(struct pg_disk *disk)
 	CHECK(uv_timer_start(disk->again, on_again, AGAIN_MS, 0) == 0);
 }
 
-/* It stands beside this program. */
-static void find_program(struct pg_disk *disk)
-{
-	char *slash;
-	ssize_t got = readlink("/proc/self/exe", disk->program, sizeof(disk->program) - 20);
-
-	disk->program[got > 0 ? got : 0] = '\0';
-	slash = strrchr(disk->program, '/');
-	strcpy(slash != NULL ? slash + 1 : disk->program,
-	       slash != NULL ? "mha-diskprobe" : "/mha-diskprobe");
-}
-
 static uv_timer_t *new_timer(struct pg_disk *disk)
 {
 	uv_timer_t *timer = calloc(1, sizeof(*timer));
@@ -362,7 +350,7 @@ int pg_disk_open(struct pg_disk **opened, uv_loop_t *loop, const struct pg_disk_
 	disk->spec = *spec;
 	snprintf(disk->dirs[DIR_DATA], sizeof(disk->dirs[0]), "%s", spec->data_dir);
 	snprintf(disk->dirs[DIR_WAL], sizeof(disk->dirs[0]), "%s/pg_wal", spec->data_dir);
-	find_program(disk);
+	child_beside(disk->program, "mha-diskprobe");
 	disk->silence = new_timer(disk);
 	disk->again = new_timer(disk);
 	if (disk->silence == NULL || disk->again == NULL) {

@@ -119,12 +119,38 @@ static int parse_senders(struct pg_look *look, const PGresult *result, struct er
 	return 0;
 }
 
+static int parse_locks(struct pg_look *look, const PGresult *result, struct err *why)
+{
+	uint64_t waiting;
+
+	if (PQntuples(result) != 1 || !cell_number(result, 0, 0, &waiting))
+		return err_set(why, ERR_CORRUPT, "the number of locks is none");
+	look->locked = waiting > 0;
+	return 0;
+}
+
+/* No row: nothing was ever found, or the data have no checksums. */
+static int parse_checksums(struct pg_look *look, const PGresult *result, struct err *why)
+{
+	look->checksums_asked = true;
+	if (PQntuples(result) == 0)
+		return 0;
+	if (PQnfields(result) != 3 || PQntuples(result) != 1 ||
+	    !cell_number(result, 0, 0, &look->checksum_failures) ||
+	    !cell_number(result, 0, 1, &look->checksum_failed_ms))
+		return err_set(why, ERR_CORRUPT, "the number of checksum failures is none");
+	if (!text_copy(look->checksum_database, sizeof(look->checksum_database),
+		       cell(result, 0, 2)))
+		look->checksum_database[0] = '\0';
+	return 0;
+}
+
 int pg_look_parse(struct pg_look *look, PGresult *const results[], unsigned count, struct err *why)
 {
 	int rc;
 
 	memset(look, 0, sizeof(*look));
-	if (count != 3 && count != 4)
+	if (count < 3 || count > 5)
 		return err_set(why, ERR_CORRUPT, "the look has %u results", count);
 	if ((rc = parse_main(look, results[0], why)) < 0 ||
 	    (rc = parse_senders(look, results[1], why)) < 0)
@@ -132,12 +158,11 @@ int pg_look_parse(struct pg_look *look, PGresult *const results[], unsigned coun
 	if (PQntuples(results[2]) != 1 ||
 	    !cell_lsn(results[2], 0, 0, look->recovery ? &look->replayed : &look->flushed))
 		return err_set(why, ERR_CORRUPT, "the end of the WAL is none");
-	if (count == 4) {
-		uint64_t waiting;
-
-		if (PQntuples(results[3]) != 1 || !cell_number(results[3], 0, 0, &waiting))
-			return err_set(why, ERR_CORRUPT, "the number of locks is none");
-		look->locked = waiting > 0;
+	for (unsigned i = 3; i < count; i++) {
+		rc = PQnfields(results[i]) == 1 ? parse_locks(look, results[i], why)
+						: parse_checksums(look, results[i], why);
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }

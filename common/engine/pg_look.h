@@ -42,6 +42,11 @@ struct pg_look {
 	unsigned sender_count;
 	struct pg_sender senders[PG_SENDERS_MAX]; /* members first */
 	bool senders_cut;                         /* there were more */
+	/* Pages whose checksum the server found wrong when it read them, as it remembers. */
+	bool checksums_asked;
+	uint64_t checksum_failures;
+	uint64_t checksum_failed_ms; /* the last time, by the wall clock */
+	char checksum_database[64];  /* where; "": in the relations that all databases share */
 	bool locked; /* somebody waits for a lock on a system catalog; see PG_LOOK_LOCKS */
 	/* From IDENTIFY_SYSTEM, asked after the above. */
 	uint64_t system_id;
@@ -82,8 +87,16 @@ struct pg_look {
 	"; SELECT count(*) FROM pg_catalog.pg_locks WHERE NOT granted AND locktype = 'relation'"   \
 	" AND relation < 16384"
 
-/* The three results of PG_LOOK_QUERY, and that of PG_LOOK_LOCKS if there is one. ERR_CORRUPT names
- * what is not as expected. */
+/* Appended now and then: what the server counts by itself. */
+#define PG_LOOK_CHECKSUMS                                                                          \
+	"; SELECT checksum_failures, (extract(epoch FROM checksum_last_failure) * 1000)::int8,"    \
+	" datname FROM pg_catalog.pg_stat_database WHERE checksum_failures > 0"                    \
+	" ORDER BY checksum_last_failure DESC LIMIT 1"
+
+/*
+ * The three results of PG_LOOK_QUERY, and those of PG_LOOK_LOCKS and PG_LOOK_CHECKSUMS if they were
+ * asked. ERR_CORRUPT names what is not as expected.
+ */
 MUST_CHECK int pg_look_parse(struct pg_look *look, PGresult *const results[], unsigned count,
 			     struct err *why);
 /* The result of IDENTIFY_SYSTEM. */

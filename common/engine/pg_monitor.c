@@ -34,6 +34,9 @@
  * somebody: where that is known, few are tried.
  */
 #define CLOSED_NS (30000 * NS_PER_MS)
+/* What the server counts of wrong checksums is asked so often: a row per database is made for it.
+ */
+#define CHECKSUM_LOOK_NS (5000 * NS_PER_MS)
 /* A backend of ours that somebody ended is no sign of a server that does not answer. */
 #define LOOK_FAILURES_MAX 3
 
@@ -257,6 +260,7 @@ static void look_complete(struct engine_monitor *monitor)
 		monitor->fresh_timeouts = 0;
 	}
 	monitor->signs.locked = look->locked;
+	signs_checksums(monitor);
 	if (monitor->signs.looked && monitor->signs.recovery && !look->recovery &&
 	    !monitor->promote_called && monitor->order.kind != ORDER_DB_PROMOTE)
 		monitor->signs.by_hand = true;
@@ -391,9 +395,18 @@ static void send_look(struct engine_monitor *monitor)
 			   (monitor->fresh.connecting &&
 			    now - monitor->fresh.begun_ns > timeout_ms * NS_PER_MS / 4);
 
+	const bool counts = now - monitor->checksum_look_ns >= CHECKSUM_LOOK_NS ||
+			    monitor->checksum_look_ns == 0;
+
 	monitor->look_begun_ns = now;
 	monitor->spread_at_start = monitor->written_spread;
-	pg_conn_query(&monitor->main, waits ? PG_LOOK_QUERY PG_LOOK_LOCKS : PG_LOOK_QUERY,
+	if (counts)
+		monitor->checksum_look_ns = now;
+	pg_conn_query(&monitor->main,
+		      waits && counts ? PG_LOOK_QUERY PG_LOOK_LOCKS PG_LOOK_CHECKSUMS
+		      : waits         ? PG_LOOK_QUERY PG_LOOK_LOCKS
+		      : counts        ? PG_LOOK_QUERY PG_LOOK_CHECKSUMS
+				      : PG_LOOK_QUERY,
 		      timeout_ms, on_look, monitor);
 }
 

@@ -59,6 +59,14 @@ struct engine_monitor {
 	uint64_t stopped_look_ns;  /* when the processes were last looked at */
 	uint64_t told_ns;          /* since when dbctl tells this fault */
 	char told_text[ENGINE_TEXT_SIZE];
+	/* What the background check of the data has found, and what the server counts by itself. */
+	uint64_t told_damaged;
+	uint64_t good_since_ms;
+	char damaged_text[ENGINE_TEXT_SIZE];
+	uint64_t checksum_look_ns;   /* when it was last asked; 0: never */
+	uint64_t checksum_failures;  /* as it last said; 0: none */
+	uint64_t checksum_failed_ms; /* the last of them, by the wall clock */
+	char checksum_database[64];
 	bool promote_called;     /* of this server, by order */
 	unsigned fresh_timeouts; /* in a row */
 	unsigned look_failures;  /* in a row, of an answering server */
@@ -109,6 +117,8 @@ void monitor_open_conn(struct engine_monitor *monitor, struct pg_conn *conn, uin
 void signs_refresh(struct engine_monitor *monitor);
 /* What dbctl tells, the directory and the postmaster apart. True: it is news. */
 bool signs_told(struct engine_monitor *monitor, const struct engine_told *told);
+/* The server has been asked what it counts of wrong checksums: in the last look. */
+void signs_checksums(struct engine_monitor *monitor);
 /* The server is another one now. */
 void signs_forget(struct engine_monitor *monitor);
 

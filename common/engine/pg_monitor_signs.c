@@ -46,10 +46,42 @@ void signs_refresh(struct engine_monitor *monitor)
 		(signs->told != FAULT_NONE && now - monitor->told_ns >= TOLD_PATIENCE * timeout);
 }
 
+/*
+ * Either a page was found damaged by the check, or the server itself came upon one after all pages
+ * were last known to be good.
+ */
+static void judge_damage(struct engine_monitor *monitor)
+{
+	monitor->signs.damaged = monitor->told_damaged > 0 ||
+				 (monitor->checksum_failures > 0 &&
+				  monitor->checksum_failed_ms >= monitor->good_since_ms);
+	if (!monitor->signs.damaged)
+		monitor->damaged_text[0] = '\0';
+	else if (monitor->told_damaged == 0)
+		snprintf(monitor->damaged_text, sizeof(monitor->damaged_text),
+			 "the server came upon a damaged page in %s%.63s",
+			 monitor->checksum_database[0] != '\0' ? "database " : "a shared relation",
+			 monitor->checksum_database);
+}
+
+void signs_checksums(struct engine_monitor *monitor)
+{
+	const struct pg_look *look = &monitor->look;
+
+	if (!look->checksums_asked)
+		return;
+	monitor->checksum_failures = look->checksum_failures;
+	monitor->checksum_failed_ms = look->checksum_failed_ms;
+	memcpy(monitor->checksum_database, look->checksum_database,
+	       sizeof(monitor->checksum_database));
+	judge_damage(monitor);
+}
+
 bool signs_told(struct engine_monitor *monitor, const struct engine_told *told)
 {
 	struct pg_signs *signs = &monitor->signs;
-	const bool news = signs->told != told->fault || (told->ending && !signs->by_order);
+	const bool news = signs->told != told->fault || (told->ending && !signs->by_order) ||
+			  (told->damaged > 0) != (monitor->told_damaged > 0);
 
 	if (signs->told != told->fault)
 		monitor->told_ns = clock_boot_ns();
@@ -57,6 +89,10 @@ bool signs_told(struct engine_monitor *monitor, const struct engine_told *told)
 	/* Until another server is seen: a dbctl that was restarted has forgotten it. */
 	signs->by_order = signs->by_order || told->ending;
 	snprintf(monitor->told_text, sizeof(monitor->told_text), "%s", told->fault_text);
+	monitor->told_damaged = told->damaged;
+	monitor->good_since_ms = told->good_since_ms;
+	snprintf(monitor->damaged_text, sizeof(monitor->damaged_text), "%s", told->damaged_text);
+	judge_damage(monitor);
 	signs_refresh(monitor);
 	return news;
 }
@@ -71,6 +107,8 @@ void signs_forget(struct engine_monitor *monitor)
 	signs->stopped = FAULT_NONE;
 	monitor->stopped = (struct pg_stopped){.fault = FAULT_NONE};
 	monitor->stopped_ns = monitor->stopped_look_ns = 0;
+	/* It is asked anew; until then what it had counted stands. */
+	monitor->checksum_look_ns = 0;
 	monitor->promote_called = false;
 	monitor->knocked_ns = monitor->fresh_late_ns = 0;
 }

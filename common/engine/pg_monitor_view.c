@@ -83,6 +83,8 @@ static void make_detail(struct engine_monitor *monitor, const struct pg_verdict 
 
 	if (verdict->fault == FAULT_NONE)
 		snprintf(text, size, "%s", verdict->detail);
+	else if (verdict->fault == FAULT_DATA_DAMAGED)
+		snprintf(text, size, "%s; %.200s", verdict->detail, monitor->damaged_text);
 	else if (verdict->fault == monitor->signs.stopped)
 		snprintf(text, size, "%s; pid %d: %s", verdict->detail, (int)monitor->stopped.pid,
 			 db_fault_name(verdict->fault));
@@ -102,6 +104,7 @@ static void make_facts(struct engine_monitor *monitor, struct facts *facts)
 	make_detail(monitor, &verdict);
 	facts->db = verdict.db;
 	facts->fault = verdict.fault;
+	facts->damaged = monitor->signs.damaged;
 	facts->excluded = verdict.db == DB_STANDBY && pg_fault_excludes(verdict.fault);
 	if (facts->db != DB_STANDBY && facts->db != DB_PRIMARY)
 		return;
@@ -148,11 +151,12 @@ static bool same_standbys(const struct facts *a, const struct facts *b)
 static bool same_facts(const struct facts *a, const struct facts *b)
 {
 	return a->db == b->db && a->fault == b->fault && a->excluded == b->excluded &&
-	       a->system_id == b->system_id && a->receiving == b->receiving &&
-	       a->upstream == b->upstream && a->promise == b->promise &&
-	       a->config_epoch == b->config_epoch && a->rule.members == b->rule.members &&
-	       a->rule.need == b->rule.need && a->rule_since == b->rule_since &&
-	       same_position(&a->position, &b->position) && same_standbys(a, b);
+	       a->damaged == b->damaged && a->system_id == b->system_id &&
+	       a->receiving == b->receiving && a->upstream == b->upstream &&
+	       a->promise == b->promise && a->config_epoch == b->config_epoch &&
+	       a->rule.members == b->rule.members && a->rule.need == b->rule.need &&
+	       a->rule_since == b->rule_since && same_position(&a->position, &b->position) &&
+	       same_standbys(a, b);
 }
 
 void monitor_view(struct engine_monitor *monitor, bool always)

@@ -104,6 +104,8 @@ static uint8_t named_fault(const struct pg_signs *signs)
 		return FAULT_NO_NEW_CONNECTIONS;
 	if (signs->by_hand)
 		return FAULT_PROMOTED_BY_HAND;
+	if (signs->damaged)
+		return FAULT_DATA_DAMAGED;
 	return signs->full ? FAULT_CONNECTIONS_FULL : FAULT_NONE;
 }
 

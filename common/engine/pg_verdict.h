@@ -30,6 +30,7 @@ struct pg_signs {
 	bool stopped_long; /* for longer than a probe waits */
 	/* enum db_fault: what dbctl, which sees the disk and the server's end, tells */
 	uint8_t told;
+	bool damaged;   /* a page of the data is not what was written */
 	bool told_long; /* for so long that a primary is not left with it */
 };
 

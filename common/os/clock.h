@@ -7,4 +7,7 @@
 /* Nanoseconds since the host was started; never goes back. */
 uint64_t clock_boot_ns(void);
 
+/* Milliseconds since 1970, for people and to compare with what others wrote down by it. */
+uint64_t clock_wall_ms(void);
+
 #endif

@@ -22,7 +22,7 @@
 #include "status/times.h"
 
 #define STATUS_MAGIC   UINT64_C(0x6d68613472646200)
-#define STATUS_VERSION 3
+#define STATUS_VERSION 4
 #define STATUS_TEXT    256
 #define STATUS_WORKERS 8
 
@@ -155,6 +155,14 @@ struct status_dbctl {
 	char last_error[STATUS_TEXT];
 	uint64_t orders_done;
 	uint64_t orders_failed;
+	/* The background check of the data; see struct engine_check of engine/engine.h. */
+	uint8_t check; /* enum engine_check_state */
+	uint64_t check_damaged;
+	uint64_t check_passes;
+	uint64_t check_pages;
+	uint64_t check_unread;
+	uint64_t check_ended_ms; /* wall clock */
+	char check_text[STATUS_TEXT];
 };
 
 struct status_vip {

@@ -175,6 +175,7 @@ void facts_to_message(const struct facts *facts, const char *detail, struct fact
 	standbys_to_message(facts, out);
 	out->facts.serving_epoch = facts->serving_epoch;
 	out->facts.excluded = facts->excluded;
+	out->facts.damaged = facts->damaged;
 	out->facts.needs_rebuild = facts->needs_rebuild;
 	out->facts.fault = facts->fault;
 	out->facts.phase = facts->phase;
@@ -208,6 +209,7 @@ int facts_from_message(const Mha__Bus__Facts *message, struct facts *facts, stru
 	made.rule_since = message->rule_since;
 	made.serving_epoch = message->serving_epoch;
 	made.excluded = message->excluded;
+	made.damaged = message->damaged;
 	made.needs_rebuild = message->needs_rebuild;
 	made.wal_oldest = message->wal_oldest;
 	made.roster = message->roster;

@@ -47,7 +47,7 @@ void call_result_to_message(const struct call_result *result, struct call_result
 MUST_CHECK int call_result_from_message(const Mha__Bus__CallResult *message,
 					struct call_result *result, struct err *why);
 
-#define LOG_FORMAT_VERSION 3
+#define LOG_FORMAT_VERSION 4
 /* Serialised size bound of one entry and of a snapshot. */
 #define LOG_ENTRY_MAX    4096
 #define LOG_SNAPSHOT_MAX 65536

@@ -12,7 +12,7 @@
 #include "core/types.h"
 #include "peer.pb-c.h"
 
-#define PEER_PROTOCOL_VERSION 3
+#define PEER_PROTOCOL_VERSION 4
 /* Largest envelope, in bytes. */
 #define PEER_FRAME_MAX 1048576
 /* Entries of one AppendEntries; libraft sends the rest with the next one. */

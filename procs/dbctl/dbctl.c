@@ -39,6 +39,13 @@ static void publish(struct dbctl *dbctl)
 	status->job_total = work->total;
 	status->job_started_ns = work->job == JOB_NONE ? 0 : work->started_ns;
 	status->postmaster_pid = work->postmaster;
+	status->check = work->check.state;
+	status->check_damaged = work->check.damaged;
+	status->check_passes = work->check.passes;
+	status->check_pages = work->check.pages;
+	status->check_unread = work->check.unread;
+	status->check_ended_ms = work->check.ended_ms;
+	snprintf(status->check_text, sizeof(status->check_text), "%s", work->check.text);
 	status_publish(&dbctl->worker->status, status);
 }
 
@@ -46,12 +53,13 @@ static void send_job(struct dbctl *dbctl, enum route_id route)
 {
 	const struct engine_work *work = dbctl->ops->work(dbctl->control);
 	Mha__Bus__Job job;
-	char text[ENGINE_TEXT_SIZE], fault_text[ENGINE_TEXT_SIZE];
+	char text[ENGINE_TEXT_SIZE], fault_text[ENGINE_TEXT_SIZE], damaged_text[ENGINE_TEXT_SIZE];
 	struct err why;
 
 	mha__bus__job__init(&job);
 	snprintf(text, sizeof(text), "%s", work->text);
 	snprintf(fault_text, sizeof(fault_text), "%s", work->fault_text);
+	snprintf(damaged_text, sizeof(damaged_text), "%s", work->check.text);
 	job.job = work->job;
 	job.done = work->done;
 	job.total = work->total;
@@ -63,6 +71,9 @@ static void send_job(struct dbctl *dbctl, enum route_id route)
 	job.fault = work->fault;
 	job.fault_text = fault_text;
 	job.wal_oldest = work->wal_oldest;
+	job.damaged = work->check.damaged;
+	job.damaged_text = damaged_text;
+	job.good_since_ms = work->check.good_since_ms;
 	if (bus_send(dbctl->worker->bus, route, &job.base, &why) < 0)
 		log_event(LOG_DEBUG, "dbctl.job", "%s", why.text);
 }

@@ -148,6 +148,9 @@ static void take_job(struct dbmon *dbmon, const Mha__Bus__Job *job)
 						 .ending = job->ending,
 						 .fault = (uint8_t)job->fault,
 						 .fault_text = job->fault_text,
+						 .damaged = job->damaged,
+						 .damaged_text = job->damaged_text,
+						 .good_since_ms = job->good_since_ms,
 					 });
 }
 

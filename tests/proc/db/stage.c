@@ -153,7 +153,7 @@ static void print_facts(const Mha__Bus__Facts *message)
 		printf("\"invalid\":\"%s\"", why.text);
 		return;
 	}
-	printf("\"fault\":\"%s\",", db_fault_name(facts.fault));
+	printf("\"fault\":\"%s\",\"damaged\":%d,", db_fault_name(facts.fault), facts.damaged);
 	printf("\"db\":\"%s\",\"system_id\":%" PRIu64 ",\"timeline\":%" PRIu32
 	       ",\"flushed\":%" PRIu64 ",\"replayed\":%" PRIu64 ",\"receiving\":%d,\"upstream\":%u"
 	       ",\"promise\":%" PRIu64 ",\"epoch\":%" PRIu64 ",\"members\":%u,\"need\":%u"
@@ -199,9 +199,10 @@ static void on_message(void *arg, enum route_id route, const ProtobufCMessage *m
 		const Mha__Bus__Job *job = any;
 
 		printf("\"job\":\"%s\",\"done\":%" PRIu64 ",\"total\":%" PRIu64
-		       ",\"directory\":%u,\"postmaster\":%u,\"incarnation\":%" PRIu64 ",\"text\":",
+		       ",\"directory\":%u,\"postmaster\":%u,\"incarnation\":%" PRIu64
+		       ",\"damaged\":%" PRIu64 ",\"text\":",
 		       db_job_name(job->job), job->done, job->total, job->directory,
-		       job->postmaster, job->incarnation);
+		       job->postmaster, job->incarnation, job->damaged);
 		print_text(job->text);
 	} else if (route == ROUTE_RESULT_DBCTL || route == ROUTE_RESULT_DBMON) {
 		const Mha__Bus__OrderResult *result = any;

@@ -285,6 +285,9 @@ static void judge_failover(const struct agent *agent, const struct call *call,
 		find(found, BLOCK_NO_POSITION, call->node, 0, 0);
 		return;
 	}
+	if (agent->answers[call->node].facts.damaged && call->node != agent->cluster.primary &&
+	    !call->accept_loss)
+		find(found, BLOCK_FAULT, call->node, FAULT_DATA_DAMAGED, 0);
 	result->loss_bytes = agent_at_risk(agent, usable);
 	if (promised_whole(agent, usable))
 		result->loss_bytes = 0;

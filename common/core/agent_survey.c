@@ -116,6 +116,14 @@ static bool preferred(const struct agent *agent, node_id id)
 	return !agent->cluster.settings.auto_failover && id == agent->cluster.primary;
 }
 
+/* Pages may have been mended since the node answered. */
+static bool is_damaged(const struct agent *agent, node_id id)
+{
+	const struct facts *present = agent_facts(agent, id, agent->config.election_ns);
+
+	return present == NULL ? agent->answers[id].facts.damaged : present->damaged;
+}
+
 static struct candidate candidate_of(const struct agent *agent, node_id id)
 {
 	const struct facts *facts = &agent->answers[id].facts;
@@ -127,7 +135,7 @@ static struct candidate candidate_of(const struct agent *agent, node_id id)
 		.priority = node == NULL ? 0 : node->priority,
 		/* Positions stay as they were answered; what stands against a node may end. */
 		.excluded = present == NULL ? facts->excluded : present->excluded,
-		.damaged = present == NULL ? facts->damaged : present->damaged,
+		.damaged = is_damaged(agent, id) && !PLANTED(agent, BUG_CHOICE_DAMAGED),
 		.position = facts->position,
 		.match = lineage_compare(&agent->cluster, &facts->position),
 	};
@@ -253,7 +261,9 @@ static void write_answers(const struct agent *agent, struct decision *decision)
 		answer->node = id;
 		answer->db = candidate.db;
 		answer->fault = agent->answers[id].facts.fault;
-		if (candidate.damaged && answer->fault == FAULT_NONE)
+		if (!is_damaged(agent, id) && answer->fault == FAULT_DATA_DAMAGED)
+			answer->fault = FAULT_NONE;
+		else if (is_damaged(agent, id) && answer->fault == FAULT_NONE)
 			answer->fault = FAULT_DATA_DAMAGED;
 		answer->excluded =
 			candidate.excluded || (candidate.damaged && id != agent->cluster.primary);

@@ -74,6 +74,7 @@ bool pg_check_words(const char *line, char text[ENGINE_TEXT_SIZE])
 
 bool pg_check_line(struct pg_check_pass *pass, const char *line)
 {
+	uint64_t pages, bad, unread;
 	int number;
 
 	if (strncmp(line, "bad ", 4) == 0) {
@@ -89,10 +90,12 @@ bool pg_check_line(struct pg_check_pass *pass, const char *line)
 		pass->unread++;
 		return true;
 	}
-	if (sscanf(line, "done %" SCNu64 " %" SCNu64 " %" SCNu64, &pass->pages, &pass->bad,
-		   &pass->unread) != 3)
+	if (sscanf(line, "done %" SCNu64 " %" SCNu64 " %" SCNu64, &pages, &bad, &unread) != 3)
 		return false;
 	pass->done = true;
+	pass->pages = pages;
+	pass->bad = bad;
+	pass->unread = unread;
 	return true;
 }
 

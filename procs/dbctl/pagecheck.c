@@ -99,22 +99,21 @@ static void write_list(struct pass *pass)
 		fprintf(stderr, "mha-pagecheck: %s\n", why.text);
 }
 
+/* The list names the first ones; the last line of the pass has the number of all. */
 static void add_bad(struct pass *pass, const char *path, uint32_t block, const unsigned char *page)
 {
-	const unsigned stored = pg_page_stored(page), computed = pg_page_checksum(page, block);
 	const size_t used = strlen(pass->list);
-	const int length =
-		snprintf(NULL, 0, "%" PRIu32 " %u %u %s\n", block, stored, computed, path);
+	char line[FILES_PATH_SIZE + 64];
 
+	snprintf(line, sizeof(line), "%" PRIu32 " %u %u %s\n", block, pg_page_stored(page),
+		 pg_page_checksum(page, block), path);
 	pass->bad++;
-	printf("bad %" PRIu32 " %u %u %s\n", block, stored, computed, path);
+	if (used + strlen(line) < sizeof(pass->list)) {
+		strcpy(pass->list + used, line);
+		write_list(pass);
+	}
+	printf("bad %s", line);
 	say_all();
-	/* The list names the first ones; the last line of the pass has the number of all. */
-	if (length <= 0 || used + (size_t)length >= sizeof(pass->list))
-		return;
-	snprintf(pass->list + used, sizeof(pass->list) - used, "%" PRIu32 " %u %u %s\n", block,
-		 stored, computed, path);
-	write_list(pass);
 }
 
 /* It is still wrong when nobody writes it, and still a part of a relation that is there. */
@@ -265,8 +264,8 @@ int main(int argc, char **argv)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
 		fail("prctl");
 	/*
-	 * Behind the server at the processors and (class 2: best effort, the last of its levels) at the
-	 * disk, but not so far that a busy host never gets through.
+	 * Behind the server at the processors and (class 2: best effort, the last of its levels) at
+	 * the disk, but not so far that a busy host never gets through.
 	 */
 	(void)setpriority(PRIO_PROCESS, 0, 10);
 	(void)syscall(SYS_ioprio_set, 1, 0, 2 << 13 | 7);

@@ -324,6 +324,7 @@ struct facts dbmon_facts(struct host *host)
 		facts.fault = FAULT_POSTMASTER_GONE;
 	else if (db > DB_DOWN && db < DB_HUNG)
 		facts.fault = host->alarm;
+	facts.damaged = host->alarm == FAULT_DATA_DAMAGED;
 	if (db == DB_ABSENT || db == DB_BROKEN)
 		return facts;
 	facts.system_id = pg->system_id;

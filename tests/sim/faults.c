@@ -347,7 +347,8 @@ static void clock_jump(struct host *host)
 static void fault_subtle(struct host *host, enum fault_kind kind)
 {
 	static const uint8_t alarms[] = {FAULT_CHECKPOINTER_STOPPED, FAULT_WALWRITER_STOPPED,
-					 FAULT_CONNECTIONS_FULL, FAULT_NO_NEW_CONNECTIONS};
+					 FAULT_CONNECTIONS_FULL, FAULT_NO_NEW_CONNECTIONS,
+					 FAULT_DATA_DAMAGED};
 
 	switch (kind) {
 	case FAULT_CLOCK:

@@ -115,6 +115,15 @@ static bool has_answered(const struct decision *decision, node_id node)
 	return false;
 }
 
+static bool answered_damaged(const struct decision *decision, node_id node)
+{
+	for (unsigned i = 0; i < decision->answer_count; i++)
+		if (decision->answers[i].node == node &&
+		    decision->answers[i].fault == FAULT_DATA_DAMAGED)
+			return true;
+	return false;
+}
+
 /* Who may become primary, whoever has the data. */
 static void check_assign(const struct cluster *before, const struct entry *entry)
 {
@@ -145,6 +154,10 @@ static void check_assign(const struct cluster *before, const struct entry *entry
 	    !has_answered(decision, before->primary))
 		fail("n%u is assigned epoch %lu without an answer of n%u, which commits alone",
 		     node->id, (unsigned long)entry->epoch, before->primary);
+	if (node->id != before->primary && decision->cause != CAUSE_OPERATOR &&
+	    answered_damaged(decision, node->id))
+		fail("n%u is assigned epoch %lu, and its data are damaged", node->id,
+		     (unsigned long)entry->epoch);
 	check_loss(before, entry);
 	if (decision->cause == CAUSE_OPERATOR)
 		totals.forced++;

@@ -33,6 +33,7 @@ static const struct bug bugs[] = {
 	{"degrade_unrecorded", BUG_DEGRADE_UNRECORDED},
 	{"promote_in_pause", BUG_PROMOTE_IN_PAUSE},
 	{"elect_alone", BUG_ELECT_ALONE},
+	{"choice_damaged", BUG_CHOICE_DAMAGED},
 #endif
 	{NULL, 0},
 };

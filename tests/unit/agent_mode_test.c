@@ -260,3 +260,78 @@ Test(agent_mode, a_slow_database_is_kept_when_nobody_could_take_over)
 	world->hosts[A].db.fault = FAULT_FROZEN;
 	world_until(world, "it is ended", 500, surveyed);
 }
+
+static node_set members(const struct world *world)
+{
+	return world_cluster(world)->record.members;
+}
+
+static bool only_c_counts(const struct world *world)
+{
+	return members(world) == node_bit(C) && world->hosts[A].db.rule.members == node_bit(C) &&
+	       serves(world);
+}
+
+static bool c_serves(const struct world *world)
+{
+	return serves(world) && world_writer(world) == C;
+}
+
+static bool all_count(const struct world *world)
+{
+	return members(world) == (node_bit(B) | node_bit(C)) && serves(world);
+}
+
+Test(agent_mode, commits_wait_for_sound_nodes_where_there_are_enough)
+{
+	struct world *world = with_mode(3, 0, MODE_MAX_PROTECTION);
+
+	cr_expect_eq(members(world), node_bit(B) | node_bit(C));
+	world->hosts[B].db.damaged = true;
+	world_until(world, "B is in no rule and on no record", 10000, only_c_counts);
+	cr_expect_eq(world_cluster(world)->record.need, 1);
+	cr_expect(acknowledged_more(world, 1000));
+
+	/* B has all WAL too, and a higher place by its id; it is not chosen. */
+	world_kill_host(world, A);
+	world_until(world, "C serves", 10000, c_serves);
+	world_until(world, "writes go on", 30000, serves);
+}
+
+Test(agent_mode, a_damaged_node_that_is_mended_counts_again)
+{
+	struct world *world = with_mode(3, 0, MODE_MAX_PROTECTION);
+
+	world->hosts[B].db.damaged = true;
+	world_until(world, "B is in no rule and on no record", 10000, only_c_counts);
+	world->hosts[B].db.damaged = false;
+	world_until(world, "both count", 20000, all_count);
+}
+
+Test(agent_mode, a_damaged_standby_counts_where_there_is_no_other)
+{
+	struct world *world = with_mode(2, 1, MODE_MAX_AVAILABILITY);
+
+	world->hosts[B].db.damaged = true;
+	world_run(world, 10000);
+	cr_expect_eq(members(world), node_bit(B));
+	cr_expect_eq(world_cluster(world)->record.need, 1);
+	cr_expect(acknowledged_more(world, 1000));
+	/* It holds every commit, and is not promoted: an operator may. */
+	world_kill_host(world, A);
+	world_until(world, "held", 20000, blocked);
+	world_run(world, 5000);
+	cr_expect(nobody_serves(world));
+	cr_expect_eq(world->hosts[world->leader].agent.hold, HOLD_NO_CANDIDATE);
+}
+
+Test(agent_mode, a_damaged_primary_goes_on)
+{
+	struct world *world = with_mode(3, 0, MODE_MAX_PROTECTION);
+
+	world->hosts[A].db.damaged = true;
+	world_run(world, 10000);
+	cr_expect_eq(world_writer(world), A);
+	cr_expect_eq(world_cluster(world)->epoch, 1);
+	cr_expect(acknowledged_more(world, 1000));
+}

@@ -340,6 +340,9 @@ static struct facts look(const struct world *world, node_id id)
 	facts.rule = db->rule;
 	facts.rule_since = db->rule_since;
 	facts.excluded = db->excluded;
+	facts.damaged = db->damaged;
+	if (db->damaged)
+		facts.fault = FAULT_DATA_DAMAGED;
 	for (node_id other = 1; db->state == DB_PRIMARY && other <= world->count; other++) {
 		const struct db *standby = &world->hosts[other].db;
 

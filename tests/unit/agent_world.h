@@ -30,6 +30,7 @@ struct db {
 	uint32_t reserved;
 	wal_lsn rule_since;
 	bool excluded;
+	bool damaged;
 	bool overruled;      /* what is configured does not become the rule */
 	bool deaf;           /* its receiver gets nothing, though it is connected */
 	uint8_t fault;       /* enum db_fault */

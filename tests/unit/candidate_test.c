@@ -281,6 +281,39 @@ Test(candidate, who_holds_all_may_be_forbidden)
 		      EVALUATE(&cluster, standby(B, 0), standby(C, 0)), "BC");
 }
 
+static struct candidate damaged(struct candidate candidate)
+{
+	candidate.damaged = true;
+	return candidate;
+}
+
+Test(candidate, damaged_pages_are_chosen_only_where_clients_have_them_already)
+{
+	struct cluster cluster = serving(3, record_of(1, "BC"));
+
+	expect_choice(
+		"another has as much",
+		EVALUATE(&cluster, damaged(with_priority(standby(B, 2000), 200)), standby(C, 2000)),
+		C, false);
+	expect_nobody("its WAL counts, and nobody else holds all of it",
+		      EVALUATE(&cluster, damaged(standby(B, 2000)), standby(C, 1900)), "B");
+	expect_nobody("all of them",
+		      EVALUATE(&cluster, damaged(standby(B, 2000)), damaged(standby(C, 2000))),
+		      "BC");
+	expect_choice("its answer counts for the record",
+		      EVALUATE(&cluster, damaged(standby(B, 1900)), standby(C, 2000)), C, false);
+	expect_choice("the primary on record stays, when it runs",
+		      EVALUATE(&cluster, damaged(primary(A, 2000)), standby(B, 2000)), A, true);
+	expect_choice(
+		"it comes back where nobody else holds all",
+		EVALUATE(&cluster, damaged(standby(A, 2000)), standby(B, 1900), standby(C, 1900)),
+		A, false);
+	expect_choice(
+		"but another one that does is better",
+		EVALUATE(&cluster, damaged(with_priority(standby(A, 2000), 200)), standby(B, 2000)),
+		B, false);
+}
+
 Test(candidate, a_tail_is_no_obstacle_to_the_only_one_that_holds_all)
 {
 	struct cluster cluster = serving(3, record_of(1, "BC"));

@@ -24,6 +24,7 @@ static struct facts full_facts(void)
 		.rule_since = 0x5000000,
 		.serving_epoch = 10,
 		.excluded = true,
+		.damaged = true,
 		.needs_rebuild = true,
 		.phase = PHASE_PAUSED,
 		.wal_oldest = 0x3000000,
@@ -83,7 +84,7 @@ Test(convert, facts_come_back_as_they_went)
 	cr_assert_eq(back.job_done, 5);
 	cr_assert_eq(back.job_total, 6);
 	cr_assert_eq(back.system_id, 0x1122334455667788);
-	cr_assert(back.receiving && back.excluded && back.needs_rebuild);
+	cr_assert(back.receiving && back.excluded && back.damaged && back.needs_rebuild);
 	cr_assert_eq(back.upstream, 3);
 	cr_assert_eq(back.promise, 12);
 	cr_assert_eq(back.config_epoch, 11);

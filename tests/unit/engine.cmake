@@ -3,4 +3,5 @@ mha_test(NAME engine_verdict SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_verdict_te
 mha_test(NAME engine_files SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_files_test.c DEPS mha_engine)
 mha_test(NAME engine_child SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_child_test.c DEPS mha_engine)
 mha_test(NAME engine_rejoin SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_rejoin_test.c DEPS mha_engine)
+mha_test(NAME engine_check SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_check_test.c DEPS mha_engine)
 mha_test(NAME engine_swap SOURCES ${CMAKE_CURRENT_LIST_DIR}/engine_swap_test.c DEPS mha_engine)

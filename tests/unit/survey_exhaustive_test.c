@@ -328,10 +328,12 @@ Test(survey_exhaustive, barred_nodes_are_counted_but_never_chosen)
 
 							if (!node_in(barred, each->node))
 								continue;
-							if (each->node % 2 == 0)
+							if (each->node % 3 == 0)
 								each->priority = 0;
-							else
+							else if (each->node % 3 == 1)
 								each->excluded = true;
+							else
+								each->damaged = true;
 						}
 						result = survey_evaluate(&cluster, answers.list,
 									 answers.count);

@@ -121,6 +121,15 @@ enum db_fault {
 /* What dbctl is doing to the data directory. */
 enum db_job { JOB_NONE = 0, JOB_INITDB, JOB_REWIND, JOB_CLONE, JOB_COUNT };
 
+/* The background check of the data, pages against their checksums. */
+enum check_state {
+	CHECK_OFF = 0,     /* check.interval is 0 */
+	CHECK_UNAVAILABLE, /* the data have no checksums, or the program cannot be run */
+	CHECK_WAITING,     /* for the time of the next pass, or for a server that is usable */
+	CHECK_RUNNING,
+	CHECK_STATE_COUNT
+};
+
 /* One standby as the primary's pg_stat_replication shows it. */
 struct standby_view {
 	node_id node;

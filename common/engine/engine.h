@@ -51,18 +51,9 @@ struct engine_view {
 	uint64_t last_flush_us;
 };
 
-/* The background check of the data, pages against their checksums. */
-enum engine_check_state {
-	CHECK_OFF = 0,     /* check.interval is 0 */
-	CHECK_UNAVAILABLE, /* the data have no checksums, or the program cannot be run */
-	CHECK_WAITING,     /* for the time of the next pass, or for a server that is usable */
-	CHECK_RUNNING,
-	CHECK_STATE_COUNT
-};
-
 /* What the check knows of the data directory; times are of the wall clock, in ms. */
 struct engine_check {
-	uint8_t state;               /* enum engine_check_state */
+	uint8_t state;               /* enum check_state */
 	uint64_t damaged;            /* damaged pages; 0: none is known */
 	char text[ENGINE_TEXT_SIZE]; /* the first of them, in words; "" for none */
 	uint64_t passes;             /* that came to their end, since this process started */

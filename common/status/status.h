@@ -156,7 +156,7 @@ struct status_dbctl {
 	uint64_t orders_done;
 	uint64_t orders_failed;
 	/* The background check of the data; see struct engine_check of engine/engine.h. */
-	uint8_t check; /* enum engine_check_state */
+	uint8_t check; /* enum check_state */
 	uint64_t check_damaged;
 	uint64_t check_passes;
 	uint64_t check_pages;

@@ -160,6 +160,9 @@ static void member_fill(const struct view *view, struct view_member *member)
 	member->replay_lag_bytes = -1;
 	member->db = facts.db;
 	member->fault = facts.fault < FAULT_COUNT ? facts.fault : FAULT_NONE;
+	member->damaged = facts.damaged;
+	if (facts.damaged && member->fault == FAULT_NONE)
+		member->fault = FAULT_DATA_DAMAGED;
 	member->maintenance = node_in(cluster->settings.maintenance, member->id);
 	member->job = facts.job;
 	member->job_done = facts.job_done;

@@ -48,6 +48,7 @@ struct view_member {
 	bool rebuilding;
 	uint8_t db;    /* enum db_state */
 	uint8_t fault; /* enum db_fault */
+	bool damaged;  /* its data pages are; also while another fault is told */
 	bool maintenance;
 	const char *membership; /* "member", "joining", "leaving" or "none"; static */
 	bool listed;            /* the first or the third of these: it votes, and may hold data */

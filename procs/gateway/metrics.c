@@ -396,6 +396,7 @@ enum member_value {
 	IN_RECORD,
 	TIMELINE,
 	FAULT,
+	DAMAGED,
 	MAINTENANCE,
 	UP
 };
@@ -439,6 +440,9 @@ static bool member_value(const struct page *page, const struct view_member *memb
 	case FAULT:
 		*value = member->fault != FAULT_NONE;
 		return data && member->fresh;
+	case DAMAGED:
+		*value = member->damaged;
+		return data && member->known;
 	case MAINTENANCE:
 		*value = member->maintenance;
 		return true;
@@ -473,6 +477,8 @@ static void member_families(struct page *page)
 		[TIMELINE] = {"mha4rdb_member_timeline", "gauge", "Timeline of the member."},
 		[FAULT] = {"mha4rdb_member_fault", "gauge",
 			   "1 if something is wrong with the member's database."},
+		[DAMAGED] = {"mha4rdb_member_damaged", "gauge",
+			     "1 if pages of the member's data are damaged."},
 		[MAINTENANCE] = {"mha4rdb_member_maintenance", "gauge",
 				 "1 if the member is in maintenance."},
 		[UP] = {"mha4rdb_member_heard", "gauge", "1 if the member was heard lately."},
@@ -561,6 +567,27 @@ static void vip_families(struct page *page)
 	sample(page, "", writable_seconds(view));
 }
 
+/* The background check of this node's data. */
+static void check_families(struct page *page, const struct status_dbctl *dbctl)
+{
+	one(page, "mha4rdb_check_running", "gauge",
+	    "1 while a pass reads the pages of the local database.", dbctl->check == CHECK_RUNNING);
+	one(page, "mha4rdb_check_available", "gauge",
+	    "0 if no pass is wanted (check.interval) or the data have no checksums.",
+	    dbctl->check >= CHECK_WAITING);
+	one(page, "mha4rdb_check_passes_total", "counter", "Passes that came to their end.",
+	    dbctl->check_passes);
+	one(page, "mha4rdb_check_pages", "gauge", "Pages that the last pass read.",
+	    dbctl->check_pages);
+	one(page, "mha4rdb_check_unread_files", "gauge", "Files that it could not read.",
+	    dbctl->check_unread);
+	one(page, "mha4rdb_check_damaged_pages", "gauge",
+	    "Damaged pages of the local database that are known.", dbctl->check_damaged);
+	family(page, "mha4rdb_check_timestamp_seconds", "gauge",
+	       "Wall clock at the end of the last pass; 0: there was none.");
+	sample(page, "", (double)dbctl->check_ended_ms / 1e3);
+}
+
 static void database_families(struct page *page)
 {
 	const struct sections *from = page->view->from;
@@ -585,6 +612,7 @@ static void database_families(struct page *page)
 		    "Progress of the running rewind or clone; 0: none.", from->dbctl.job_done);
 		one(page, "mha4rdb_job_total_bytes", "gauge", "Its size; 0: none or not known.",
 		    from->dbctl.job_total);
+		check_families(page, &from->dbctl);
 	}
 }
 

@@ -190,6 +190,8 @@ struct status_gateway {
 	uint64_t http_requests;
 	uint64_t client_requests;
 	uint64_t events_published;
+	uint64_t streams;      /* HTTP clients that hear events now */
+	uint64_t streams_slow; /* and those that were dropped */
 	uint64_t refused;
 	struct status_times http; /* from the request to its answer */
 	struct status_times requests;

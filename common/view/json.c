@@ -69,7 +69,7 @@ json_t *leader_to_json(const Mha__Client__Leader *leader)
 			 json_text(leader->vip), "why", json_text(leader->why));
 }
 
-static json_t *member_to_json(const Mha__Client__Member *member)
+json_t *member_to_json(const Mha__Client__Member *member)
 {
 	json_t *job = json_null();
 
@@ -141,7 +141,7 @@ json_t *operation_to_json(const Mha__Client__Operation *operation)
 		"age_ms", json_known(operation->age_ms));
 }
 
-static json_t *operations_to_json(Mha__Client__Operation *const *operations, size_t count)
+json_t *operations_to_json(Mha__Client__Operation *const *operations, size_t count)
 {
 	json_t *list = json_array();
 
@@ -241,7 +241,7 @@ static json_t *answers_to_json(const Mha__Client__Decision *decision)
 	return answers;
 }
 
-static json_t *decision_to_json(const Mha__Client__Decision *decision)
+json_t *decision_to_json(const Mha__Client__Decision *decision)
 {
 	return json_pack(
 		"{s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:o, s:i}, "
@@ -279,7 +279,7 @@ json_t *history_to_json(const Mha__Client__History *history)
 			 operations_to_json(history->operations, history->n_operations));
 }
 
-static json_t *event_to_json(const Mha__Client__Event *event)
+json_t *event_to_json(const Mha__Client__Event *event)
 {
 	/* The fields are JSON already; what is not stays visible as text. */
 	json_t *fields = json_loads(event->json, JSON_DECODE_ANY, NULL);

@@ -27,7 +27,11 @@ json_t *json_time(uint64_t wall_ms);
 /* The text of `value`, which is released; NULL when memory ran out. free() it. */
 char *json_print(json_t *value, size_t flags);
 
+json_t *member_to_json(const Mha__Client__Member *member);
 json_t *operation_to_json(const Mha__Client__Operation *operation);
+json_t *operations_to_json(Mha__Client__Operation *const *operations, size_t count);
+json_t *decision_to_json(const Mha__Client__Decision *decision);
+json_t *event_to_json(const Mha__Client__Event *event);
 json_t *call_reply_to_json(const Mha__Client__CallReply *reply);
 
 #endif

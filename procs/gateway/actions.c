@@ -9,19 +9,9 @@
 
 #include "base/macros.h"
 #include "base/text.h"
+#include "gateway/v1_calls.h"
 
 #define TYPE_TEXT "text/plain; charset=utf-8"
-
-typedef unsigned (*read_function)(json_t *body, const struct view *view, uint64_t wall_ms,
-				  struct action_call *out, struct http_answer *answer);
-
-struct action {
-	const char *method;
-	const char *path;
-	enum role needs;
-	const char *name; /* begins sentences */
-	read_function read;
-};
 
 void action_answer(struct http_answer *answer, unsigned status, const char *format, ...)
 {
@@ -31,6 +21,23 @@ void action_answer(struct http_answer *answer, unsigned status, const char *form
 	va_start(args, format);
 	if (vasprintf(&answer->body, format, args) < 0)
 		*answer = (struct http_answer){.status = 500};
+	va_end(args);
+}
+
+void action_refuse(const struct action *action, struct http_answer *answer, enum problem problem,
+		   const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	if (action->call != MHA__CLIENT__REQUEST__CALL__NOT_SET) {
+		problem_answer_va(answer, problem, NULL, format, args);
+	} else {
+		*answer =
+			(struct http_answer){.status = problem_status(problem), .type = TYPE_TEXT};
+		if (vasprintf(&answer->body, format, args) < 0)
+			*answer = (struct http_answer){.status = 500};
+	}
 	va_end(args);
 }
 
@@ -243,25 +250,27 @@ static unsigned read_cancel(json_t *body, const struct view *view, uint64_t wall
 	return 0;
 }
 
-/* What is not here changes nothing. */
+/* What is neither here nor in v1_calls.c changes nothing. */
 static const struct action ACTIONS[] = {
-	{"POST", "/switchover", ROLE_OPERATE, "Switchover", read_switchover},
-	{"DELETE", "/switchover", ROLE_OPERATE, "Cancellation", read_cancel},
-	{"POST", "/failover", ROLE_OPERATE, "Failover", read_failover},
+	{"POST", "/switchover", ROLE_OPERATE, "Switchover", read_switchover, 0, NULL},
+	{"DELETE", "/switchover", ROLE_OPERATE, "Cancellation", read_cancel, 0, NULL},
+	{"POST", "/failover", ROLE_OPERATE, "Failover", read_failover, 0, NULL},
 };
+
+const struct action *action_at(size_t at)
+{
+	return at < COUNT_OF(ACTIONS) ? &ACTIONS[at] : v1_action_at(at - COUNT_OF(ACTIONS));
+}
 
 const struct action *action_find(const char *method, const char *path)
 {
-	for (size_t i = 0; i < COUNT_OF(ACTIONS); i++) {
-		if (strcmp(ACTIONS[i].method, method) == 0 && strcmp(ACTIONS[i].path, path) == 0)
-			return &ACTIONS[i];
+	const struct action *action;
+
+	for (size_t i = 0; (action = action_at(i)) != NULL; i++) {
+		if (strcmp(action->method, method) == 0 && strcmp(action->path, path) == 0)
+			return action;
 	}
 	return NULL;
-}
-
-enum role action_needs(const struct action *action)
-{
-	return action->needs;
 }
 
 unsigned action_read(const struct action *action, const char *body, size_t size,
@@ -277,9 +286,11 @@ unsigned action_read(const struct action *action, const char *body, size_t size,
 		parsed = json_loadb(body, size, JSON_REJECT_DUPLICATES, &wrong);
 	if (size > 0 && !json_is_object(parsed)) {
 		json_decref(parsed);
-		return refuse(answer, 400, "the body must be a JSON object");
+		action_refuse(action, answer, PROBLEM_INVALID, "the body must be a JSON object");
+		return 400;
 	}
-	status = action->read(parsed, view, wall_ms, out, answer);
+	status = action->read == NULL ? v1_read(action, parsed, view, out, answer)
+				      : action->read(parsed, view, wall_ms, out, answer);
 	json_decref(parsed);
 	return status;
 }
@@ -315,6 +326,10 @@ static void tell_blockers(const struct action_call *asked, const struct view *vi
 bool action_end(struct action_call *asked, const struct view *view,
 		const struct call_result *result, struct http_answer *answer)
 {
+	if (asked->action->call != MHA__CLIENT__REQUEST__CALL__NOT_SET) {
+		v1_end(view, result, answer);
+		return true;
+	}
 	switch (result->code) {
 	case CALL_ACCEPTED:
 		break;
@@ -387,6 +402,10 @@ bool action_look(const struct action_call *asked, const struct view *view,
 
 void action_lost(const struct action_call *asked, unsigned seconds, struct http_answer *answer)
 {
-	action_answer(answer, 503, "%s status unknown after %u seconds", asked->action->name,
-		      seconds);
+	if (asked->action->call != MHA__CLIENT__REQUEST__CALL__NOT_SET)
+		action_refuse(asked->action, answer, PROBLEM_UNCERTAIN,
+			      "the cluster has not answered within %u seconds", seconds);
+	else
+		action_answer(answer, 503, "%s status unknown after %u seconds",
+			      asked->action->name, seconds);
 }

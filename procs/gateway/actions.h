@@ -6,12 +6,35 @@
 #define MHA_GATEWAY_ACTIONS_H
 
 #include "access/role.h"
+#include "client.pb-c.h"
 #include "core/call.h"
+#include "gateway/problems.h"
 #include "gateway/routes.h"
 
 #define ACTION_BODY_MAX 4096
 
-struct action;
+struct action_call;
+
+/* A field of a JSON body under /v1. */
+enum action_field_kind { FIELD_TEXT, FIELD_FLAG, FIELD_TIME, FIELD_QUORUM };
+struct action_field {
+	const char *name; /* NULL: behind the last one */
+	const char *to;   /* its name in proto/client.proto */
+	enum action_field_kind kind;
+	bool needed;
+};
+
+struct action {
+	const char *method;
+	const char *path;
+	enum role needs;  /* the least role that may do it at all */
+	const char *name; /* begins Patroni's sentences */
+	/* Patroni's body; NULL under /v1, where `call` and `fields` say what it is. */
+	unsigned (*read)(json_t *body, const struct view *view, uint64_t wall_ms,
+			 struct action_call *out, struct http_answer *answer);
+	Mha__Client__Request__CallCase call;
+	const struct action_field *fields;
+};
 
 /* What was asked for, until its end is told. */
 struct action_call {
@@ -26,8 +49,8 @@ struct action_call {
 
 /* NULL: there is no such action. `method` may be any text. */
 const struct action *action_find(const char *method, const char *path);
-/* The least role that may do it at all. */
-enum role action_needs(const struct action *action);
+/* Each of them, for whoever describes them. NULL: behind the last one. */
+const struct action *action_at(size_t at);
 
 /*
  * Read the body. 0: `out` is the call and what role it needs. Otherwise the status, and `answer`
@@ -46,7 +69,10 @@ bool action_look(const struct action_call *asked, const struct view *view,
 /* It is not known how it ended. */
 void action_lost(const struct action_call *asked, unsigned seconds, struct http_answer *answer);
 
-/* A sentence as the body. `text` is copied. */
+/* Something is wrong: a sentence as Patroni tells it, or as /v1 does. */
+void action_refuse(const struct action *action, struct http_answer *answer, enum problem problem,
+		   const char *format, ...) PRINTF_LIKE(4, 5);
+/* A sentence as the body. */
 void action_answer(struct http_answer *answer, unsigned status, const char *format, ...)
 	PRINTF_LIKE(3, 4);
 

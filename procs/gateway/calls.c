@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "base/check.h"
@@ -72,28 +73,52 @@ void call_take(struct http_call *call, const char *data, size_t size)
 	call->size += size;
 }
 
-static void refuse_auth(const struct auth_result *who, bool anybody, struct http_answer *answer)
+static void refuse_auth(const struct action *action, const struct auth_result *who, bool anybody,
+			struct http_answer *answer)
 {
 	if (!anybody) {
-		action_answer(answer, 403,
+		action_refuse(action, answer, PROBLEM_FORBIDDEN,
 			      "nobody may change anything over HTTP: http.users_file is empty");
 		return;
 	}
 	if (who->end == AUTH_LATER) {
-		action_answer(answer, 429, "too many passwords came in; ask again in a second");
+		action_refuse(action, answer, PROBLEM_PASSWORDS,
+			      "too many passwords came in; ask again in a second");
 		return;
 	}
-	action_answer(answer, 401,
+	action_refuse(action, answer, PROBLEM_UNAUTHENTICATED, "%s",
 		      who->end == AUTH_MISSING ? "no auth header received" : "not authenticated");
 	answer->challenge = "Basic realm=\"mha4rdb\"";
 }
 
-static bool has_role(const struct auth_result *who, enum role needs, struct http_answer *answer)
+static bool has_role(const struct action *action, const struct auth_result *who, enum role needs,
+		     struct http_answer *answer)
 {
-	if (who->role >= needs)
+	if (needs != ROLE_NONE && who->role >= needs)
 		return true;
-	action_answer(answer, 403, "this needs the role %s, but %s has the role %s",
-		      role_name(needs), who->name, role_name(who->role));
+	action_refuse(action, answer, PROBLEM_FORBIDDEN,
+		      "this needs the role %s, but %s has the role %s", role_name(needs), who->name,
+		      role_name(who->role));
+	return false;
+}
+
+/*
+ * A page of another origin can make a browser send what it likes, with the password that the
+ * browser remembers, as long as it does not say that it is JSON.
+ */
+static bool is_json(const struct action *action, struct MHD_Connection *connection,
+		    struct http_answer *answer)
+{
+	const char *type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+						       MHD_HTTP_HEADER_CONTENT_TYPE);
+	const size_t length = strlen(TYPE_JSON);
+
+	if (action->call == MHA__CLIENT__REQUEST__CALL__NOT_SET ||
+	    (type != NULL && strncasecmp(type, TYPE_JSON, length) == 0 &&
+	     (type[length] == '\0' || strchr("; \t", type[length]) != NULL)))
+		return true;
+	action_refuse(action, answer, PROBLEM_TYPE, "the body must be " TYPE_JSON ", not %.40s",
+		      type != NULL ? type : "of an unknown type");
 	return false;
 }
 
@@ -109,11 +134,12 @@ bool calls_admit(struct http_calls *calls, const struct action *action,
 
 	auth_check(&calls->auth, &access->users, header, proven ? name : NULL, now_ms(), who);
 	if (access->has_users && who->end == AUTH_KNOWN)
-		return has_role(who, action_needs(action), answer);
+		return has_role(action, who, action->needs, answer) &&
+		       is_json(action, connection, answer);
 	if (who->end == AUTH_WRONG)
 		log_event(LOG_NOTICE, "gateway.http_refused",
 			  "a wrong password, token or certificate");
-	refuse_auth(who, access->has_users, answer);
+	refuse_auth(action, who, access->has_users, answer);
 	return false;
 }
 
@@ -124,16 +150,16 @@ bool call_begin(struct http_calls *calls, struct http_call *call)
 
 	call->answered = true;
 	if (call->too_big) {
-		action_answer(&call->answer, 413, "the body has more than %d bytes",
-			      ACTION_BODY_MAX);
+		action_refuse(call->action, &call->answer, PROBLEM_TOO_BIG,
+			      "the body has more than %d bytes", ACTION_BODY_MAX);
 		return true;
 	}
 	if (action_read(call->action, call->body, call->size, gateway_look(gateway), wall_ms(),
 			&call->asked, &call->answer) != 0 ||
-	    !has_role(&call->who, call->asked.needs, &call->answer))
+	    !has_role(call->action, &call->who, call->asked.needs, &call->answer))
 		return true;
 	if (gateway_call(gateway, &call->asked.call, call->who.name, &why) < 0) {
-		action_answer(&call->answer, 503, "%s", why.text);
+		action_refuse(call->action, &call->answer, PROBLEM_UNAVAILABLE, "%s", why.text);
 		return true;
 	}
 	call->answered = false;

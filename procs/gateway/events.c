@@ -1,5 +1,6 @@
 #include "gateway/events.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,32 @@ static void drop_oldest(struct events *events)
 	row->json = NULL;
 	events->first = (events->first + 1) % EVENTS_MAX;
 	events->count--;
+}
+
+const char *event_number_format(struct event_number number, char buffer[EVENT_NUMBER_SIZE])
+{
+	snprintf(buffer, EVENT_NUMBER_SIZE, "%llu.%u", (unsigned long long)number.index,
+		 number.sub);
+	return buffer;
+}
+
+bool event_number_parse(const char *text, struct event_number *number)
+{
+	const char *point = strchr(text, '.');
+	char index[EVENT_NUMBER_SIZE];
+	uint64_t sub = 0;
+
+	*number = (struct event_number){0, 0};
+	if (point != NULL && ((size_t)(point - text) >= sizeof(index) ||
+			      !text_parse_u64(point + 1, &sub) || sub > UINT32_MAX))
+		return false;
+	if (point != NULL) {
+		memcpy(index, text, (size_t)(point - text));
+		index[point - text] = '\0';
+		text = index;
+	}
+	number->sub = (uint32_t)sub;
+	return text_parse_u64(text, &number->index);
 }
 
 void events_fini(struct events *events)
@@ -138,6 +165,17 @@ const struct event_row *events_add(struct events *events, const Mha__Bus__Event 
 	events->any = true;
 	events->last = number;
 	return row;
+}
+
+const struct event_row *events_next(const struct events *events, struct event_number since)
+{
+	for (unsigned i = 0; i < events->count; i++) {
+		const struct event_row *row = row_at(events, i);
+
+		if (event_number_compare(row->number, since) > 0)
+			return row;
+	}
+	return NULL;
 }
 
 void event_row_to_message(const struct event_row *row, Mha__Client__Event *out)

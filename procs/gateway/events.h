@@ -58,6 +58,11 @@ struct events_message {
 void events_init(struct events *events);
 void events_fini(struct events *events);
 
+/* "INDEX.SUB", and the same from it, or from "INDEX" alone (SUB 0). False: it is neither. */
+#define EVENT_NUMBER_SIZE 32
+const char *event_number_format(struct event_number number, char buffer[EVENT_NUMBER_SIZE]);
+bool event_number_parse(const char *text, struct event_number *number);
+
 /* Negative, zero or positive, like memcmp(). */
 int event_number_compare(struct event_number a, struct event_number b);
 
@@ -73,6 +78,9 @@ const struct event_row *events_add(struct events *events, const Mha__Bus__Event 
 /* The oldest events after `since`, at most EVENTS_REPLY_MAX; `gap`: some may be missing. */
 void events_since(const struct events *events, struct event_number since,
 		  struct events_message *out);
+
+/* The oldest event after `since`; NULL: there is none yet. */
+const struct event_row *events_next(const struct events *events, struct event_number since);
 
 void event_row_to_message(const struct event_row *row, Mha__Client__Event *out);
 

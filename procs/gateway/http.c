@@ -12,7 +12,9 @@
 #include "base/log.h"
 #include "gateway/access.h"
 #include "gateway/calls.h"
+#include "gateway/problems.h"
 #include "gateway/routes.h"
+#include "gateway/streams.h"
 #include "gateway/tls.h"
 #include "os/listen.h"
 
@@ -29,7 +31,7 @@
 struct http_connection {
 	int fd; /* -1: free */
 	uint64_t since_ms;
-	bool waits; /* for the end of a call */
+	bool waits; /* for the end of a call, or for events */
 };
 
 struct http {
@@ -42,6 +44,7 @@ struct http {
 	bool closed;     /* a connection was closed in this step */
 	struct http_calls calls;
 	uint64_t lack_ms; /* when a lack was logged; 0: never */
+	struct streams streams;
 	struct http_connection connections[HTTP_CONNECTIONS_MAX];
 };
 
@@ -143,27 +146,37 @@ static enum MHD_Result add_query(void *arg, enum MHD_ValueKind kind, const char 
 	return MHD_YES;
 }
 
-static enum MHD_Result answer_send(struct MHD_Connection *connection, struct http_answer *answer)
+static enum MHD_Result response_send(struct MHD_Connection *connection,
+				     struct MHD_Response *response,
+				     const struct http_answer *answer)
 {
-	struct MHD_Response *response;
-	size_t size = answer->body != NULL ? strlen(answer->body) : 0;
 	enum MHD_Result result;
 
-	response = MHD_create_response_from_buffer(size, answer->body, MHD_RESPMEM_MUST_FREE);
-	if (response == NULL) {
-		free(answer->body);
-		return MHD_NO;
-	}
 	if (answer->type != NULL)
 		(void)MHD_add_response_header(response, "Content-Type", answer->type);
 	if (answer->allow != NULL)
 		(void)MHD_add_response_header(response, "Allow", answer->allow);
 	if (answer->challenge != NULL)
 		(void)MHD_add_response_header(response, "WWW-Authenticate", answer->challenge);
+	if (answer->location[0] != '\0')
+		(void)MHD_add_response_header(response, "Location", answer->location);
 	(void)MHD_add_response_header(response, "Cache-Control", "no-store");
 	result = MHD_queue_response(connection, answer->status, response);
 	MHD_destroy_response(response);
 	return result;
+}
+
+static enum MHD_Result answer_send(struct MHD_Connection *connection, struct http_answer *answer)
+{
+	struct MHD_Response *response;
+	size_t size = answer->body != NULL ? strlen(answer->body) : 0;
+
+	response = MHD_create_response_from_buffer(size, answer->body, MHD_RESPMEM_MUST_FREE);
+	if (response == NULL) {
+		free(answer->body);
+		return MHD_NO;
+	}
+	return response_send(connection, response, answer);
 }
 
 static void count(struct gateway *gateway, unsigned status)
@@ -173,11 +186,38 @@ static void count(struct gateway *gateway, unsigned status)
 		gateway->counters.refused++;
 }
 
+static enum MHD_Result stream_begin(struct http *http, struct MHD_Connection *connection,
+				    struct http_answer *answer)
+{
+	struct MHD_Response *response = streams_add(&http->streams, connection, answer);
+	struct http_connection *row = row_of(connection);
+
+	if (response == NULL) {
+		problem_answer(answer, PROBLEM_BUSY, NULL,
+			       "%u clients hear events already, and no more than %d may",
+			       streams_count(&http->streams), STREAMS_MAX);
+		count(http->gateway, answer->status);
+		return answer_send(connection, answer);
+	}
+	count(http->gateway, answer->status);
+	if (row != NULL)
+		row->waits = true;
+	return response_send(connection, response, answer);
+}
+
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
+	return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
 static enum MHD_Result question(struct http *http, struct MHD_Connection *connection,
 				const char *url, const char *method)
 {
 	struct gateway *gateway = http->gateway;
-	struct http_request request = {.method = method, .path = url};
+	struct http_request request = {.method = method,
+				       .path = url,
+				       .accept = header(connection, "Accept"),
+				       .last_event = header(connection, "Last-Event-ID")};
 	struct http_answer answer;
 	const uint64_t began_ns = uv_hrtime();
 
@@ -191,6 +231,8 @@ static enum MHD_Result question(struct http *http, struct MHD_Connection *connec
 				     .http_listen = gateway->worker->conf.http_listen,
 				     .election_ns = gateway->worker->conf.election_ms * 1000000},
 		&answer);
+	if (answer.stream)
+		return stream_begin(http, connection, &answer);
 	count(gateway, answer.status);
 	status_time_add(&gateway->counters.http, (uv_hrtime() - began_ns) / 1000);
 	return answer_send(connection, &answer);
@@ -235,7 +277,7 @@ static enum MHD_Result begin(struct http *http, struct MHD_Connection *connectio
 	if (*context != NULL)
 		return MHD_YES;
 	*context = http;
-	action_answer(&answer, 503, "too many changes are under way; ask again");
+	action_refuse(action, &answer, PROBLEM_BUSY, "too many changes are under way; ask again");
 	count(http->gateway, answer.status);
 	return answer_send(connection, &answer);
 }
@@ -390,6 +432,7 @@ int http_open(struct http **opened, struct gateway *gateway, struct err *why)
 	if (http == NULL)
 		return err_set(why, ERR_NO_MEMORY, "%zu bytes", sizeof(*http));
 	http->gateway = gateway;
+	http->streams.gateway = gateway;
 	http->listener = -1;
 	for (unsigned i = 0; i < HTTP_CONNECTIONS_MAX; i++)
 		http->connections[i].fd = -1;
@@ -419,9 +462,11 @@ static void stop_daemon(struct http *http)
 		if (call != NULL)
 			call->waiting = false;
 	}
+	streams_release(&http->streams);
 	if (http->daemon != NULL)
 		MHD_stop_daemon(http->daemon);
 	http->daemon = NULL;
+	http->streams.closing = false;
 }
 
 int http_reload(struct http *http, struct err *why)
@@ -472,6 +517,7 @@ void http_look(struct http *http)
 	if (http == NULL)
 		return;
 	calls_look(&http->calls);
+	streams_look(&http->streams);
 	http_run(http);
 }
 
@@ -487,5 +533,6 @@ void http_drop_idle(struct http *http)
 		    now_ms - row->since_ms > HTTP_IDLE_S * UINT64_C(1000))
 			(void)shutdown(row->fd, SHUT_RDWR);
 	}
+	streams_tick(&http->streams);
 	http_run(http);
 }

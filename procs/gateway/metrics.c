@@ -626,6 +626,11 @@ static void gateway_families(struct page *page, const struct status_gateway *cou
 	    "HTTP and ZeroMQ requests, and events, that were refused.", counters->refused);
 	one(page, "mha4rdb_events_total", "counter", "Events published.",
 	    counters->events_published);
+	one(page, "mha4rdb_http_streams", "gauge", "HTTP clients that hear events now.",
+	    counters->streams);
+	one(page, "mha4rdb_http_streams_slow_total", "counter",
+	    "HTTP clients that were dropped because they did not keep up with the events.",
+	    counters->streams_slow);
 	times_family(page, "mha4rdb_http_request_seconds", "Time to answer an HTTP request.",
 		     &counters->http);
 	times_family(page, "mha4rdb_client_request_seconds",

@@ -217,8 +217,8 @@ static int take_member(uint8_t kind, const char *node, bool force, bool dry_run,
 	return take_node(node, true, view, &call->node, "member.node", why);
 }
 
-static int take_call(const Mha__Client__Request *request, const struct view *view,
-		     struct call *call, struct err *why)
+int request_to_call(const Mha__Client__Request *request, const struct view *view, struct call *call,
+		    struct err *why)
 {
 	switch (request->call_case) {
 	case MHA__CLIENT__REQUEST__CALL_SWITCHOVER:
@@ -403,7 +403,7 @@ static void read_request(const Mha__Client__Request *request, const struct view 
 		out->step = REQUEST_ENROLL;
 		return;
 	}
-	rc = take_call(request, view, &out->call, why);
+	rc = request_to_call(request, view, &out->call, why);
 	if (rc == ERR_NOT_FOUND) {
 		*why = (struct err){0};
 		refuse_name(view, name_of(request), out);

@@ -44,6 +44,13 @@ struct caller {
 enum role request_needs(const Mha__Client__Request *request);
 
 /*
+ * What a request that changes something asks of the cluster, whoever asks. ERR_NOT_FOUND: it names
+ * nobody; ERR_INVALID: it makes no sense, or is a question.
+ */
+MUST_CHECK int request_to_call(const Mha__Client__Request *request, const struct view *view,
+			       struct call *call, struct err *why);
+
+/*
  * Read the packed Request in `bytes`; whatever they are, there is an answer, which names the place
  * and the reason of what is wrong. Refused is what `caller` has not the role for.
  */

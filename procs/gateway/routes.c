@@ -6,14 +6,13 @@
 #include "base/macros.h"
 #include "base/text.h"
 #include "gateway/patroni.h"
+#include "gateway/v1.h"
 #include "view/json.h"
-#include "view/message.h"
 
 /* As Patroni's maximum_lag_on_failover by default: what /readiness accepts. */
 #define READINESS_LAG_BYTES UINT64_C(1048576)
 #define LIVENESS_MIN_NS     UINT64_C(10000000000)
 
-#define TYPE_JSON    "application/json"
 #define TYPE_METRICS "text/plain; version=0.0.4; charset=utf-8"
 
 struct context {
@@ -40,11 +39,11 @@ struct route {
 	const char *type;
 };
 
-static const char *query_value(const struct context *context, const char *name)
+const char *http_query_value(const struct http_request *request, const char *name)
 {
-	for (unsigned i = 0; i < context->request->query_count; i++) {
-		if (strcmp(context->request->query[i].name, name) == 0)
-			return context->request->query[i].value;
+	for (unsigned i = 0; i < request->query_count; i++) {
+		if (strcmp(request->query[i].name, name) == 0)
+			return request->query[i].value;
 	}
 	return NULL;
 }
@@ -83,7 +82,7 @@ static bool lag_within(int64_t lag_bytes, uint64_t limit)
 
 static bool lag_accepted(const struct context *context, int64_t lag_bytes)
 {
-	const char *text = query_value(context, "lag");
+	const char *text = http_query_value(context->request, "lag");
 	const struct view_member *primary = view_member(context->view, context->view->primary);
 	uint64_t limit;
 
@@ -109,12 +108,6 @@ static unsigned check_never(const struct context *context)
 	return 503;
 }
 
-static unsigned check_not_found(const struct context *context)
-{
-	UNUSED(context);
-	return 404;
-}
-
 static unsigned check_primary(const struct context *context)
 {
 	return yes(context->view->serves);
@@ -123,7 +116,7 @@ static unsigned check_primary(const struct context *context)
 static unsigned check_replica(const struct context *context)
 {
 	const struct view *view = context->view;
-	const char *state = query_value(context, "replication_state");
+	const char *state = http_query_value(context->request, "replication_state");
 
 	if (!view->reads || (state != NULL && strcmp(state, "streaming") != 0))
 		return 503;
@@ -183,8 +176,8 @@ static unsigned check_readiness(const struct context *context)
 	const struct view *view = context->view;
 	const struct view_member *primary = view_member(view, view->primary);
 	const struct view_member *self = view_self(view);
-	const char *text = query_value(context, "lag");
-	const char *mode = query_value(context, "mode");
+	const char *text = http_query_value(context->request, "lag");
+	const char *mode = http_query_value(context->request, "mode");
 	bool received = mode != NULL && strcmp(mode, "write") == 0;
 	uint64_t limit = READINESS_LAG_BYTES;
 
@@ -218,86 +211,17 @@ static char *body_metrics(const struct context *context)
 	return metrics_print(context->world);
 }
 
-static char *body_v1_status(const struct context *context)
+static char *not_allowed(void)
 {
-	struct status_message message;
-
-	status_to_message(context->view, &message);
-	events_place_status(context->world->events, &message.status);
-	return json_print(status_to_json(&message.status), JSON_COMPACT);
-}
-
-static char *body_v1_leader(const struct context *context)
-{
-	struct leader_message message;
-
-	leader_to_message(context->view, &message);
-	return json_print(leader_to_json(&message.leader), JSON_COMPACT);
-}
-
-static char *body_v1_history(const struct context *context)
-{
-	struct history_message message;
-
-	history_to_message(context->view, &message);
-	return json_print(history_to_json(&message.history), JSON_COMPACT);
-}
-
-static bool parse_since(const struct context *context, struct event_number *since)
-{
-	const char *index = query_value(context, "since_index");
-	const char *sub = query_value(context, "since_sub");
-	uint64_t number = 0;
-
-	*since = (struct event_number){0, 0};
-	if (index != NULL && !text_parse_u64(index, &since->index))
-		return false;
-	if (sub != NULL && (!text_parse_u64(sub, &number) || number > UINT32_MAX))
-		return false;
-	since->sub = (uint32_t)number;
-	return true;
-}
-
-static unsigned check_v1_events(const struct context *context)
-{
-	struct event_number since;
-
-	return parse_since(context, &since) ? 200 : 400;
-}
-
-static char *error_body(const char *code, const char *text)
-{
-	return json_print(json_pack("{s:{s:s, s:s}}", "error", "code", code, "text", text),
+	return json_print(json_pack("{s:{s:s, s:s}}", "error", "code", "not_allowed", "text",
+				    "questions are GET, HEAD and OPTIONS; what HTTP can change is "
+				    "POST and DELETE of /switchover, POST of /failover, and what "
+				    "/v1 offers"),
 			  JSON_COMPACT);
 }
 
-static char *body_v1_events(const struct context *context)
-{
-	struct events_message message;
-	struct event_number since;
-
-	if (!parse_since(context, &since))
-		return error_body("invalid", "since_index, since_sub: unsigned numbers, as the "
-					     "events carry them");
-	events_since(context->world->events, since, &message);
-	return json_print(events_to_json(&message.events), JSON_COMPACT);
-}
-
-static char *body_v1_unknown(const struct context *context)
-{
-	UNUSED(context);
-	return error_body("not_found", "there are /v1/leader, /v1/status, /v1/history and "
-				       "/v1/events");
-}
-
-/* First match wins. Outside /v1 the order and the loose matches are Patroni's. */
+/* First match wins. The order and the loose matches are Patroni's; v1.c has what is below /v1. */
 static const struct route ROUTES[] = {
-	{WHOLE, false, "/v1/leader", check_always, body_v1_leader, TYPE_JSON},
-	{WHOLE, false, "/v1/status", check_always, body_v1_status, TYPE_JSON},
-	{WHOLE, false, "/v1/history", check_always, body_v1_history, TYPE_JSON},
-	{WHOLE, false, "/v1/events", check_v1_events, body_v1_events, TYPE_JSON},
-	{FIRST, false, "/v1", check_not_found, body_v1_unknown, TYPE_JSON},
-
 	{FIRST, false, "/patroni", check_always, body_node, TYPE_JSON},
 	{FIRST, false, "/cluster", check_always, body_cluster, TYPE_JSON},
 	{FIRST, false, "/history", check_always, body_history, TYPE_JSON},
@@ -364,6 +288,12 @@ static bool tags_hold(const struct context *context)
 	return hold;
 }
 
+const char *http_path_at(size_t at)
+{
+	/* The last row is for paths that are not known. */
+	return at < COUNT_OF(ROUTES) - 1 ? ROUTES[at].path : NULL;
+}
+
 static const struct route *route_find(const char *path)
 {
 	for (size_t i = 0; i < COUNT_OF(ROUTES) - 1; i++) {
@@ -380,14 +310,15 @@ void http_answer(const struct http_request *request, const struct http_world *wo
 	const struct route *route = route_find(request->path);
 	bool get = strcmp(request->method, "GET") == 0;
 
+	if (v1_has(request->path)) {
+		v1_answer(request, world, answer);
+		return;
+	}
 	*answer = (struct http_answer){.status = 405, .type = TYPE_JSON};
 	if (!get && strcmp(request->method, "HEAD") != 0 &&
 	    strcmp(request->method, "OPTIONS") != 0) {
 		answer->allow = "GET, HEAD, OPTIONS";
-		answer->body =
-			error_body("not_allowed", "questions are GET, HEAD and OPTIONS; what HTTP "
-						  "can change is POST and DELETE of /switchover, "
-						  "and POST of /failover");
+		answer->body = not_allowed();
 		return;
 	}
 	answer->status = route->check(&context);

@@ -7,10 +7,13 @@
 #include "view/view.h"
 
 #define HTTP_QUERY_MAX 16
+#define TYPE_JSON      "application/json"
 
 struct http_request {
 	const char *method;
-	const char *path; /* starts with '/', without the query */
+	const char *path;       /* starts with '/', without the query */
+	const char *accept;     /* headers; NULL: there is none */
+	const char *last_event; /* Last-Event-ID */
 	unsigned query_count;
 	struct http_query {
 		const char *name;
@@ -33,7 +36,12 @@ struct http_answer {
 	const char *type;      /* content type; static, NULL without a body */
 	const char *challenge; /* value of a WWW-Authenticate header; static or NULL */
 	const char *allow;     /* value of an Allow header; static or NULL */
+	char location[48];     /* value of a Location header; empty: none */
 	char *body;            /* caller frees; NULL: none */
+	/* The body is the stream of events after `since`, without an end; `body` is NULL. */
+	bool stream;
+	bool since_given; /* by the client; otherwise it begins with what is kept */
+	struct event_number since;
 };
 
 /*
@@ -43,6 +51,15 @@ struct http_answer {
  */
 void http_answer(const struct http_request *request, const struct http_world *world,
 		 struct http_answer *answer);
+
+/* The value of that name in the query; NULL: none. */
+const char *http_query_value(const struct http_request *request, const char *name);
+
+/*
+ * The paths outside /v1 that are questions, for whoever describes them; NULL: behind the last one.
+ * Where Patroni matches loosely, the word that it looks for.
+ */
+const char *http_path_at(size_t at);
 
 /* "16MB", "1kB", "512": bytes. False on anything else. */
 bool http_parse_bytes(const char *text, uint64_t *bytes);

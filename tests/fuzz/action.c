@@ -12,9 +12,8 @@
 #include "gateway_fixture.h"
 #include "text.h"
 
-static const struct {
-	const char *method, *path;
-} ACTIONS[] = {{"POST", "/switchover"}, {"DELETE", "/switchover"}, {"POST", "/failover"}};
+#define PATRONIS 3 /* actions before those of /v1 */
+#define OTHERS   2 /* headers and times */
 
 static struct world {
 	bool ready;
@@ -35,7 +34,7 @@ static void prepare(void)
 
 static void take_body(unsigned which, const uint8_t *bytes, size_t size)
 {
-	const struct action *action = action_find(ACTIONS[which].method, ACTIONS[which].path);
+	const struct action *action = action_at(which);
 	struct call_result result = {.code = CALL_REFUSED, .blocker_count = 1};
 	struct http_answer answer = {.status = 0};
 	struct action_call asked;
@@ -79,18 +78,23 @@ static void take_time(const uint8_t *bytes, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
+	unsigned count = 0, which;
+
 	if (size < 1 || size - 1 > ACTION_BODY_MAX)
 		return 0;
 	prepare();
-	switch (bytes[0] % 5) {
-	case 3:
+	while (action_at(count) != NULL)
+		count++;
+	which = bytes[0] % (count + OTHERS);
+	switch (which) {
+	case PATRONIS:
 		take_header(bytes + 1, size - 1);
 		break;
-	case 4:
+	case PATRONIS + 1:
 		take_time(bytes + 1, size - 1);
 		break;
 	default:
-		take_body(bytes[0] % 5, bytes + 1, size - 1);
+		take_body(which < PATRONIS ? which : which - OTHERS, bytes + 1, size - 1);
 		break;
 	}
 	return 0;

@@ -46,7 +46,9 @@ static void find_address(void)
 
 static void prepare(void)
 {
+	char name[] = "member.changed", fields[] = "{}";
 	struct err why = {0};
+	Mha__Bus__Event event;
 
 	if (server.ready)
 		return;
@@ -59,6 +61,11 @@ static void prepare(void)
 	server.access.has_users = true;
 	server.gateway.access = &server.access;
 	events_init(&server.gateway.events);
+	mha__bus__event__init(&event);
+	event.index = 5;
+	event.name = name;
+	event.json = fields;
+	CHECK(events_add(&server.gateway.events, &event, &why) != NULL);
 	CHECK(source_init(&server.gateway.source, "/nonexistent", &why) == 0);
 	CHECK(http_open(&server.gateway.http, &server.gateway, &why) == 0);
 	find_address();
@@ -103,6 +110,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	for (unsigned i = 0; i < TURNS_MAX && turn(fd) > 0; i++)
 		continue;
 	CHECK(close(fd) == 0);
+	/* Who hears events and has left is found by the tick of every second. */
+	http_drop_idle(server.gateway.http);
 	(void)uv_run(&server.loop, UV_RUN_NOWAIT);
 	return 0;
 }

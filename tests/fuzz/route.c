@@ -12,6 +12,9 @@
 #include "gateway_fixture.h"
 #include "text.h"
 
+/* In the first byte: the client sends Accept: text/event-stream. */
+#define WANTS_STREAM 64
+
 static struct world {
 	bool ready;
 	struct sections sections[3];
@@ -72,6 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (path != NULL && path[0] == '/') {
 		request.method = text;
 		request.path = path;
+		if ((bytes[0] & WANTS_STREAM) != 0)
+			request.accept = "text/event-stream";
 		split_query(cut(path, '?'), &request);
 		http_answer(&request,
 			    &(struct http_world){.view = &world.views[bytes[0] % 3],
@@ -81,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 						 .election_ns = 1000000000},
 			    &answer);
 		CHECK(answer.status >= 200 && answer.status < 600);
-		CHECK((answer.body == NULL) == (answer.type == NULL));
+		CHECK((answer.body == NULL) == (answer.type == NULL || answer.stream));
 		if (answer.type != NULL && strstr(answer.type, "json") != NULL) {
 			json_t *again = json_loads(answer.body, JSON_DECODE_ANY, NULL);
 

@@ -5,6 +5,7 @@ mha_test(NAME view_json SOURCES gateway_json_test.c ${gateway_fixture} DEPS mha_
 mha_test(NAME gateway_events SOURCES gateway_events_test.c DEPS mha_gateway)
 mha_test(NAME gateway_requests SOURCES gateway_requests_test.c ${gateway_fixture} DEPS mha_gateway)
 mha_test(NAME gateway_routes SOURCES gateway_routes_test.c ${gateway_fixture} DEPS mha_gateway)
+mha_test(NAME gateway_v1 SOURCES gateway_v1_test.c ${gateway_fixture} DEPS mha_gateway PkgConfig::JANSSON)
 mha_test(NAME gateway_lag SOURCES gateway_lag_test.c DEPS mha_gateway)
 mha_test(NAME mhactl SOURCES mhactl_test.c ${gateway_fixture} DEPS mha_mhactl)
 mha_test(NAME doctor SOURCES doctor_test.c ${gateway_fixture} DEPS mha_mhactl mha_conf)

@@ -105,12 +105,26 @@ Test(routes, patronis_meaning)
 		{"/metrics", 200, 200},
 		{"/config", 503, 503},
 		{"/no/such/thing", 503, 503},
-		{"/v1/status", 200, 200},
+		{"/v1/cluster", 200, 200},
+		{"/v1/members", 200, 200},
+		{"/v1/members/n3", 200, 200},
+		{"/v1/members/n4", 404, 404},
+		{"/v1/members/", 404, 404},
+		{"/v1/members/n1/more", 404, 404},
+		{"/v1/operations", 200, 200},
+		{"/v1/operations/x", 400, 400},
+		{"/v1/operations/999", 404, 404},
+		{"/v1/why", 200, 200},
+		{"/v1/why?epoch=4", 200, 200},
+		{"/v1/why?epoch=77", 404, 404},
+		{"/v1/why?epoch=-1", 400, 400},
 		{"/v1/leader", 200, 200},
 		{"/v1/history", 200, 200},
 		{"/v1/events", 200, 200},
-		{"/v1/events?since_index=5&since_sub=1", 200, 200},
-		{"/v1/events?since_sub=4294967296", 400, 400},
+		{"/v1/events?since=5", 200, 200},
+		{"/v1/events?since=5.1", 200, 200},
+		{"/v1/events?since=5.4294967296", 400, 400},
+		{"/v1/events?since=.1", 400, 400},
 		{"/v1", 404, 404},
 		{"/v1/primary", 404, 404},
 	};
@@ -181,7 +195,7 @@ Test(routes, nothing_known_is_503_and_never_a_crash)
 		cr_expect_eq(get(world, "/cluster"), 200);
 		cr_expect_eq(get(world, "/history"), 200);
 		cr_expect_eq(get(world, "/metrics"), 200);
-		cr_expect_eq(get(world, "/v1/status"), 200);
+		cr_expect_eq(get(world, "/v1/cluster"), 200);
 		memset(&world->setup, 0, sizeof(world->setup));
 	}
 	free(world);

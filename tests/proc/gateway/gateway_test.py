@@ -333,10 +333,10 @@ class Http(Case):
         history = json.loads(self.agent.ask("GET", "/history")[1])
         self.assertEqual(history[-1][0], 3)
         self.assertEqual(history[-1][4], "n1")
-        status = json.loads(self.agent.ask("GET", "/v1/status")[1])
+        status = json.loads(self.agent.ask("GET", "/v1/cluster")[1])
         self.assertEqual(status["leader"]["name"], "n1")
         self.assertEqual(self.agent.get("/v1/nothing"), 404)
-        self.assertEqual(self.agent.get("/v1/events?since_index=x"), 400)
+        self.assertEqual(self.agent.get("/v1/events?since=x"), 400)
 
     def test_metrics_are_well_formed(self):
         self.live()
@@ -619,7 +619,7 @@ class Requests(Case):
         events = json.loads(answer.stdout)
         self.assertEqual(len(events["events"]), 2)
         self.assertEqual(events["events"][0]["fields"], {"to": "n1"})
-        http_events = json.loads(self.agent.ask("GET", "/v1/events?since_index=6")[1])
+        http_events = json.loads(self.agent.ask("GET", "/v1/events?since=6")[1])
         self.assertEqual(http_events, events)
 
     def test_a_subscriber_finds_out_what_it_missed(self):
@@ -988,7 +988,7 @@ def main():
     """The programs under test from the command line; the rest is for unittest."""
     global ARGS
     parser = argparse.ArgumentParser()
-    for name in ("gateway", "rig", "mhactl", "top", "keygen"):
+    for name in ("gateway", "rig", "mhactl", "top", "keygen", "routes"):
         parser.add_argument("--" + name, required=True)
     ARGS, rest = parser.parse_known_args()
     unittest.main(argv=[sys.argv[0]] + rest)

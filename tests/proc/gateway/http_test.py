@@ -338,6 +338,25 @@ class Tls(Case):
             each.close()
         self.assertEqual(self.ask("GET", "/primary")[0], 200)
 
+    def test_a_stream_of_events_ends_with_the_certificate(self):
+        self.begin()
+        stream = subprocess.Popen(
+            ["curl", "-sSN", "--cacert", self.server, "-H", "Accept: text/event-stream",
+             f"https://127.0.0.1:{self.agent.http}/v1/events"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        lines = iter(stream.stdout.readline, "")
+        self.assertTrue(next(line for line in lines if line.startswith("data: ")))
+        self.agent.do("reload")
+        self.assertTrue(until(lambda: stream.poll() is not None), "connections are made anew")
+        stream.stdout.close()
+        self.assertTrue(until(lambda: self.said_200("/v1/leader")))
+
+    def said_200(self, path):
+        try:
+            return self.ask("GET", path)[0] == 200
+        except OSError:
+            return False
+
 
 if __name__ == "__main__":
     gateway_test.main()

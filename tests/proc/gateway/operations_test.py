@@ -104,7 +104,7 @@ class Operations(gateway_test.Case):
             status = subprocess.run([gateway_test.ARGS.mhactl, "--run-dir", self.agent.run, "status"],
                                     capture_output=True, text=True, timeout=gateway_test.PATIENCE, user="nobody")
             self.assertEqual(status.returncode, 0, status.stderr)
-        for path, status in (("/switchover", 403), ("/failover", 403), ("/v1/pause", 405),
+        for path, status in (("/switchover", 403), ("/failover", 403), ("/v1/pause", 403), ("/v1/status", 404), ("/v1/cluster", 405),
                              ("/switchover/", 405)):
             self.assertEqual(self.agent.ask("POST", path)[0], status, path)
         self.assertEqual(self.calls()[0], count)

@@ -88,7 +88,7 @@ def node_tree(lab, node):
         "node": {"name": node["name"]},
         "paths": {"state_dir": node["state_dir"], "run_dir": node["run_dir"]},
         "keys": {"secret_file": node["key"]},
-        "http": {"listen": f"0.0.0.0:{HTTP_PORT}"},
+        "http": {"listen": f"{'0.0.0.0' if IP_VERSION == 4 else '[::]'}:{HTTP_PORT}"},
     }
     if node["kind"] == "data":
         tree["vip"] = {"address": f"{VIP}/{PREFIX_BITS}", "interface": "eth0"}

@@ -16,7 +16,7 @@ EXPECTED = {
     "pg-kill": DOWN, "witness-pg-kill": DOWN, "single-pg-kill": DOWN, "pg-freeze": HUNG,
     "node-crash": NODE, "witness-crash": NODE, "power-off": NODE, "cut": NODE, "cut-in": NODE,
     "cut-out": NODE, "agent-loss": NODE, "agent-freeze": NODE, "two-in-a-row": NODE,
-    "agent-stop": NODE, "agent-stop-resume-later": NODE, "agent-gone": NODE,
+    "haproxy": NODE, "haproxy-patroni": NODE, "prometheus": NODE, "agent-stop": NODE, "agent-stop-resume-later": NODE, "agent-gone": NODE,
     "five-two-lost": NODE, "cold-start": ("cold_start", None),
     "member-cycle": NODE,
     "switchover": ("switchover", None), "switchovers": ("switchover", None),

@@ -396,8 +396,10 @@ class Chaos:
         violations = {name: count for name, count in result["anomalies"].items() if count
                       and name not in history.BY_DESIGN
                       and not (self.may_lose() and name in ("lost", "torn"))}
-        result["passed"] = not (result["trouble"] or violations or result["twin_moments"]
-                                or (result["missing"] and not self.may_lose()))
+        # As far as it was looked: after trouble the last episode's writes were not read back.
+        result["safe"] = not (violations or result["twin_moments"]
+                              or (result["missing"] and not self.may_lose()))
+        result["passed"] = result["safe"] and not result["trouble"]
         return result["passed"]
 
     def close(self):

@@ -177,7 +177,8 @@ class Users(Case):
         self.agent.do("publish")
         ends = []
         threads = [threading.Thread(target=lambda: ends.append(self.ask(
-            "POST", "/switchover", basic("otto"), {"leader": "n1"}, timeout=2 * gateway_test.PATIENCE)))
+            "POST", "/switchover", basic("otto"), {"leader": "n1"},
+            timeout=2 * gateway_test.PATIENCE)))
             for _ in range(2)]
         for thread in threads:
             thread.start()
@@ -199,14 +200,26 @@ class Users(Case):
         self.assertEqual([end[0] for end in ends], [503, 503])
         self.assertIn("rolled_back", ends[0][1])
 
+    def guess(self, number):
+        try:
+            return self.ask("DELETE", "/switchover", basic("otto", f"guess {number}"),
+                            timeout=4 * gateway_test.PATIENCE)[0]
+        except http.client.RemoteDisconnected:
+            return None
+
     def test_guessing_is_slowed_and_a_known_password_is_not(self):
         self.begin()
         self.agent.do("answer 2 8 0 0")
         self.assertEqual(self.ask("DELETE", "/switchover", basic("ada"))[0], 404)
-        with concurrent.futures.ThreadPoolExecutor(60) as pool:
-            seen = set(pool.map(lambda i: self.ask("DELETE", "/switchover", basic(
-                "otto", f"guess {i}"), timeout=120)[0], range(60)))
-        self.assertEqual(seen, {401, 429})
+        # A busy machine may not get round to a guess before its connection has been idle for too
+        # long: then it is ended without a word, and others tell.
+        seen = set()
+        for _ in range(5):
+            with concurrent.futures.ThreadPoolExecutor(60) as pool:
+                seen |= set(pool.map(self.guess, range(60)))
+            if {401, 429} <= seen:
+                break
+        self.assertEqual(seen - {None}, {401, 429})
         self.assertEqual(self.ask("DELETE", "/switchover", basic("ada"))[0], 404)
 
     def test_strangers_take_up_no_room(self):

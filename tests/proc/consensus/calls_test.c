@@ -49,7 +49,7 @@ static void on_end(void *arg, enum route_id route, const ProtobufCMessage *messa
 
 static void gateway_open(struct gateway *gateway, unsigned id)
 {
-	const uint64_t since = rig.now_ms;
+	const uint64_t since = rig_now(&rig);
 	struct err why = {0};
 
 	memset(gateway, 0, sizeof(*gateway));
@@ -65,7 +65,7 @@ static void gateway_open(struct gateway *gateway, unsigned id)
 
 static void send_message(struct gateway *gateway, const Mha__Bus__Call *message)
 {
-	const uint64_t since = rig.now_ms;
+	const uint64_t since = rig_now(&rig);
 	struct err why = {0};
 
 	while (bus_send(gateway->bus, ROUTE_CALL, &message->base, &why) < 0) {
@@ -84,7 +84,7 @@ static void send_call(struct gateway *gateway, struct call call)
 
 static const struct call_result *wait_end(struct gateway *gateway, uint64_t id)
 {
-	const uint64_t since = rig.now_ms;
+	const uint64_t since = rig_now(&rig);
 
 	for (;;) {
 		for (unsigned i = 0; i < gateway->count; i++) {
@@ -109,7 +109,7 @@ static unsigned leader_now(void)
 
 static unsigned wait_leader(void)
 {
-	const uint64_t since = rig.now_ms;
+	const uint64_t since = rig_now(&rig);
 	unsigned leader = 0;
 
 	while (leader == 0) {
@@ -123,7 +123,7 @@ static unsigned wait_leader(void)
 /* Every running member has the setting on its own copy of the log. */
 static void wait_paused(bool paused)
 {
-	const uint64_t since = rig.now_ms;
+	const uint64_t since = rig_now(&rig);
 	bool all = false;
 
 	while (!all) {
@@ -240,7 +240,7 @@ Test(calls, junk_is_refused_by_name_and_harms_nobody)
 /* Many calls of which none can be carried out; how long until all have ended, in ms. */
 static uint64_t refused_calls(struct gateway *gateway, uint64_t first)
 {
-	const uint64_t since = rig.now_ms;
+	const uint64_t since = rig_now(&rig);
 
 	for (uint64_t id = first; id < first + MANY; id++)
 		send_call(gateway, (struct call){.id = id, .kind = CALL_PAUSE});
@@ -277,7 +277,7 @@ Test(calls, a_minority_says_no_quorum)
 			member_kill(&rig, id);
 	}
 	/* Long enough to notice that the leader is gone. */
-	for (since = rig.now_ms; rig.now_ms - since < 6 * ELECTION_MS;)
+	for (since = rig_now(&rig); rig.now_ms - since < 6 * ELECTION_MS;)
 		rig_turn(&rig);
 	for (; rounds < ROUNDS_MAX && took >= bound; rounds++) {
 		took = refused_calls(&gateway, 2 + rounds * MANY);

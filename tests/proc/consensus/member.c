@@ -100,10 +100,16 @@ void rig_open(struct rig *rig, unsigned election_ms)
 	}
 }
 
+uint64_t rig_now(struct rig *rig)
+{
+	rig->now_ms = (clock_boot_ns() - rig->start_ns) / 1000000;
+	return rig->now_ms;
+}
+
 void rig_turn(struct rig *rig)
 {
 	uv_run(&rig->loop, UV_RUN_ONCE);
-	rig->now_ms = (clock_boot_ns() - rig->start_ns) / 1000000;
+	(void)rig_now(rig);
 }
 
 static bool remove_files(struct rig *rig)
@@ -267,8 +273,7 @@ bool member_stop(struct rig *rig, unsigned id, bool handover)
 	uint64_t until;
 	struct err why = {0};
 
-	rig_turn(rig);
-	until = rig->now_ms + STOP_MS;
+	until = rig_now(rig) + STOP_MS;
 	cr_assert_eq(control_send(member->control, CONTROL_STOP, handover, -1, &why), 0, "%s",
 		     why.text);
 	while (!member_ended(rig, id)) {

@@ -47,6 +47,8 @@ void rig_close(struct rig *rig);
 /* The same after a test that failed half-way; asserts nothing, and nothing to do after rig_close().
  */
 void rig_clean(struct rig *rig);
+/* What `now_ms` is at this moment: since the last turn a command may have taken its time. */
+uint64_t rig_now(struct rig *rig);
 /* One turn of the loop, at most 5 ms. */
 void rig_turn(struct rig *rig);
 

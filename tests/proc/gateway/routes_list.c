@@ -1,6 +1,6 @@
 /*
- * Prints the gateway's tables of what HTTP offers, a line each, for the test that compares them with
- * docs/openapi.json:
+ * Prints the gateway's tables of what HTTP offers, a line each, for the test that compares them
+ * with docs/openapi.json:
  *
  *   question PATH ROLE [QUERY]...         under /v1
  *   path PATH                             a question in Patroni's form

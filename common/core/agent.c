@@ -82,17 +82,40 @@ bool agent_strayed(const struct agent *agent)
 	       agent->self.position.timeline != agent->cluster.timeline;
 }
 
+/*
+ * The server that was serving gives no answer, and nothing has been decided about it. It is the
+ * same server on the same timeline, and no rule but those that cover the record can be in force in
+ * it: nothing was ordered since. What is open stays open, so that a pause of a second ends no
+ * session; nothing is opened. Without a kernel's fence a lease's end would have to be foreseen
+ * by a database that answers.
+ */
+static bool hangs_open(const struct agent *agent)
+{
+	return agent->self.db == DB_HUNG && agent->last_word.db == DB_PRIMARY &&
+	       agent->last_word.timeline == agent->cluster.timeline && agent->fence_known &&
+	       agent->fence == FENCE_OPEN && agent->fence_epoch == agent->cluster.epoch &&
+	       agent->fence_kernel;
+}
+
+static bool rule_covers(const struct agent *agent)
+{
+	const struct sync_rule rule =
+		agent->self.db == DB_HUNG ? agent->last_word.rule : agent->self.rule;
+
+	return PLANTED(agent,
+		       BUG_NAMES_BEFORE_RECORD | BUG_NO_FLUSH_BARRIER | BUG_DEGRADE_UNRECORDED) ||
+	       sync_covers(rule, agent->cluster.record);
+}
+
 bool agent_may_serve(const struct agent *agent)
 {
 	const struct cluster *cluster = &agent->cluster;
 
 	return agent_is_data(agent) && agent_is_primary(agent) && cluster->opened &&
 	       (agent->phase == PHASE_STEADY || agent->phase == PHASE_SWITCH) &&
-	       agent_has_lease(agent) && agent->self.db == DB_PRIMARY && !agent_strayed(agent) &&
-	       agent_token(agent) == cluster->epoch && !agent->leaving &&
-	       (PLANTED(agent,
-			BUG_NAMES_BEFORE_RECORD | BUG_NO_FLUSH_BARRIER | BUG_DEGRADE_UNRECORDED) ||
-		sync_covers(agent->self.rule, cluster->record));
+	       agent_has_lease(agent) && (agent->self.db == DB_PRIMARY || hangs_open(agent)) &&
+	       !agent_strayed(agent) && agent_token(agent) == cluster->epoch && !agent->leaving &&
+	       rule_covers(agent);
 }
 
 bool agent_fenced(const struct agent *agent, uint64_t epoch)
@@ -165,6 +188,11 @@ static void take_local_facts(struct agent *agent, const struct facts *seen)
 	/* A monitor that has just started knows less than what it reported before. */
 	if (seen->db == DB_UNKNOWN)
 		agent->self = kept;
+	if (agent->self.db == DB_HUNG)
+		return;
+	agent->last_word.db = agent->self.db;
+	agent->last_word.timeline = agent->self.position.timeline;
+	agent->last_word.rule = agent->self.rule;
 }
 
 static void take_peer_facts(struct agent *agent, const struct facts *facts)

@@ -222,6 +222,12 @@ struct agent {
 	/* This node. */
 	struct facts self; /* as dbmon sees the database */
 	struct facts own;  /* the same as others get it */
+	/* What dbmon last said of the database that was not `hung`. */
+	struct {
+		uint8_t db; /* enum db_state */
+		uint32_t timeline;
+		struct sync_rule rule;
+	} last_word;
 	bool self_known;
 	uint64_t self_ns; /* when dbmon last reported */
 	uint8_t fence;    /* enum fence_state */

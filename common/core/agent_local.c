@@ -86,8 +86,8 @@ static void plan_vip(struct agent *agent, struct effects *effects)
 	}
 	if (agent_is_primary(agent)) {
 		/* An open primary is closed by the end of its lease, or before it answers. */
-		if (agent->cluster.opened && db == DB_PRIMARY && !survey_pending(agent) &&
-		    !agent->leaving && !agent_strayed(agent))
+		if (agent->cluster.opened && (db == DB_PRIMARY || agent_may_serve(agent)) &&
+		    !survey_pending(agent) && !agent->leaving && !agent_strayed(agent))
 			return;
 	} else if (db == DB_STANDBY && agent->cluster.epoch != 0) {
 		if (agent->fence == FENCE_NONE)
@@ -148,7 +148,7 @@ static void plan_dbmon(struct agent *agent, struct effects *effects)
 		   configured_for_promotion(agent)) {
 		order.kind = ORDER_DB_PROMOTE;
 		order.lease_until_ns = agent->raft.lease_until_ns;
-	} else if (agent_may_serve(agent) &&
+	} else if (agent_may_serve(agent) && agent->self.db == DB_PRIMARY &&
 		   (agent->checkpoint_epoch < agent->cluster.epoch ||
 		    (agent->phase == PHASE_SWITCH && !agent->checkpointed))) {
 		order.kind = ORDER_DB_CHECKPOINT;

@@ -261,6 +261,56 @@ Test(agent_mode, a_slow_database_is_kept_when_nobody_could_take_over)
 	world_until(world, "it is ended", 500, surveyed);
 }
 
+static bool a_is_closed(const struct world *world)
+{
+	return world->hosts[A].fence == FENCE_CLOSED;
+}
+
+static bool a_is_open(const struct world *world)
+{
+	return world->hosts[A].fence == FENCE_OPEN;
+}
+
+/* Sessions are not ended for a pause of a database that nobody is about to replace. */
+Test(agent_mode, the_fence_stays_open_while_a_database_is_given_time)
+{
+	struct world *world = with_mode(2, 1, MODE_MAX_AVAILABILITY);
+
+	world_kill_host(world, B);
+	world_until(world, "degraded", 10000, degraded);
+	world->hosts[A].db.state = DB_HUNG;
+	for (unsigned i = 0; i < 500; i++) {
+		world_run(world, 20);
+		cr_assert(a_is_open(world), "after %u ms", i * 20);
+	}
+	world->hosts[A].db.state = DB_PRIMARY;
+	world_run(world, 2000);
+	cr_expect(a_serves(world));
+	cr_expect_eq(world_cluster(world)->epoch, 1);
+
+	/* The lease ends all the same. */
+	world->hosts[A].db.state = DB_HUNG;
+	world_run(world, 500);
+	cr_assert(a_is_open(world));
+	world->hosts[A].cut = true;
+	world_until(world, "the lease has ended", 5000, a_is_closed);
+	/* And nothing is opened in front of a database that does not answer. */
+	world->hosts[A].cut = false;
+	for (unsigned i = 0; i < 500; i++) {
+		world_run(world, 20);
+		cr_assert(a_is_closed(world), "after %u ms", i * 20);
+	}
+}
+
+Test(agent_mode, the_fence_closes_when_a_hung_database_is_replaced)
+{
+	struct world *world = with_mode(3, 0, MODE_MAX_PROTECTION);
+
+	world->hosts[A].db.state = DB_HUNG;
+	world_until(world, "a survey", 2000, surveying);
+	world_until(world, "closed", 1000, a_is_closed);
+}
+
 static node_set members(const struct world *world)
 {
 	return world_cluster(world)->record.members;

@@ -45,22 +45,28 @@ static int read_all(int fd, const char *name, char **text, size_t *size, struct 
 	return err_set(why, ERR_TOO_BIG, "%s: larger than %zu bytes", name, FILE_SIZE_MAX);
 }
 
-int conf_read_fd(struct conf *conf, int fd, const char *name, struct err *why)
+int conf_read_source(struct conf *conf, struct conf_source *source, int fd, struct err *why)
 {
-	struct conf_source source = {.name = name};
 	char *text = NULL;
 	size_t size = 0;
 	int rc;
 
 	memset(conf, 0, sizeof(*conf));
-	rc = read_all(fd, name, &text, &size, why);
+	rc = read_all(fd, source->name, &text, &size, why);
 	if (rc < 0)
 		return rc;
-	rc = conf_parse(conf, &source, text, size, why);
+	rc = conf_parse(conf, source, text, size, why);
 	free(text);
 	if (rc < 0)
 		return rc;
-	return conf_check(conf, &source, why);
+	return conf_check(conf, source, why);
+}
+
+int conf_read_fd(struct conf *conf, int fd, const char *name, struct err *why)
+{
+	struct conf_source source = {.name = name};
+
+	return conf_read_source(conf, &source, fd, why);
 }
 
 int conf_read(struct conf *conf, const char *path, struct err *why)

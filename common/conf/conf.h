@@ -68,6 +68,27 @@ MUST_CHECK int conf_read_fd(struct conf *conf, int fd, const char *name, struct 
 /* Print effective values as YAML that conf_read() accepts. */
 MUST_CHECK int conf_print(const struct conf *conf, FILE *to, struct err *why);
 
+/* One value as it is in effect, as text; of maps and lists each entry by itself. */
+struct conf_value {
+	const char *key;   /* "postgresql.parameters.work_mem", "members[0].name" */
+	const char *value; /* as the file has it, in quotes where it is text; secrets are "***" */
+	unsigned line;     /* of the file; 0: not there, a default */
+	const char
+		*effect; /* a change takes effect on "reload", "restart" or, for "new_log", never */
+};
+
+/*
+ * Read and check the file, and give every value to `take`; what it is given lives until it returns.
+ */
+MUST_CHECK int conf_values(const char *path,
+			   void (*take)(void *arg, const struct conf_value *value), void *arg,
+			   struct err *why);
+/*
+ * Overwrite what looks like a secret in `text`, the value of `key`: all of it where the key's name
+ * says so, else passwords in connection strings and URLs.
+ */
+void conf_redact(const char *key, char *text);
+
 /*
  * Compare a newly read configuration with the running one. Returns 0 when everything that
  * changed takes effect on reload; ERR_REFUSED names the first key that needs a restart.

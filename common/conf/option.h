@@ -81,6 +81,13 @@ bool option_set(const struct option *option, void *record, const char *text, cha
 /* A NUMBER's value as option_set() reads it back. */
 void option_print_number(const struct option *option, uint64_t value, FILE *to);
 
+/* A value as the file has it; not of PAIRS and LINES. */
+void option_print_value(FILE *to, const struct option *option, const void *record);
+void option_print_quoted(FILE *to, const char *text);
+/* conf_read_fd() with the lines. */
+MUST_CHECK int conf_read_source(struct conf *conf, struct conf_source *source, int fd,
+				struct err *why);
+
 /* "file:line: within+key: reason" into `why`; ERR_INVALID. Line 0 is left out. */
 int conf_refuse(const struct conf_source *source, unsigned line, const char *key, struct err *why,
 		const char *format, ...) PRINTF_LIKE(5, 6);

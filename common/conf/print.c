@@ -18,7 +18,7 @@ static uint32_t take_code_point(const unsigned char **at)
 }
 
 /* Double quotes; what is not plain ASCII is escaped, because YAML folds some of it as line ends. */
-static void print_quoted(FILE *to, const char *text)
+void option_print_quoted(FILE *to, const char *text)
 {
 	const unsigned char *at = (const unsigned char *)text;
 
@@ -35,7 +35,7 @@ static void print_quoted(FILE *to, const char *text)
 	fputc('"', to);
 }
 
-static void print_value(FILE *to, const struct option *option, const void *record)
+void option_print_value(FILE *to, const struct option *option, const void *record)
 {
 	const char *field = (const char *)record + option->offset;
 	uint64_t number;
@@ -43,7 +43,7 @@ static void print_value(FILE *to, const struct option *option, const void *recor
 
 	switch (option->kind) {
 	case OPTION_TEXT:
-		print_quoted(to, field);
+		option_print_quoted(to, field);
 		break;
 	case OPTION_WORD:
 		memcpy(&word, field, sizeof(word));
@@ -76,12 +76,12 @@ static void print_list(FILE *to, const struct option *option, const struct conf 
 				(const struct conf_pair *)(const void *)field;
 
 			fputs("    ", to);
-			print_quoted(to, pair[i].name);
+			option_print_quoted(to, pair[i].name);
 			fputs(": ", to);
-			print_quoted(to, pair[i].value);
+			option_print_quoted(to, pair[i].value);
 		} else {
 			fputs("    - ", to);
-			print_quoted(to, field + (size_t)i * CONF_PAIR_SIZE);
+			option_print_quoted(to, field + (size_t)i * CONF_PAIR_SIZE);
 		}
 		fputc('\n', to);
 	}
@@ -105,7 +105,7 @@ static void print_options(FILE *to, const struct conf *conf)
 			continue;
 		}
 		fputc(' ', to);
-		print_value(to, option, conf);
+		option_print_value(to, option, conf);
 		fputc('\n', to);
 	}
 }
@@ -116,7 +116,7 @@ static void print_members(FILE *to, const struct conf *conf)
 	for (unsigned m = 0; m < conf->member_count; m++) {
 		for (unsigned i = 0; i < MEMBER_OPTION_COUNT; i++) {
 			fprintf(to, "  %s%s: ", i == 0 ? "- " : "  ", MEMBER_OPTIONS[i].key);
-			print_value(to, &MEMBER_OPTIONS[i], &conf->members[m]);
+			option_print_value(to, &MEMBER_OPTIONS[i], &conf->members[m]);
 			fputc('\n', to);
 		}
 	}

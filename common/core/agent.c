@@ -128,8 +128,8 @@ bool agent_needs_rebuild(const struct agent *agent)
 	if (!agent_is_data(agent) || !agent->self_known || agent->cluster.epoch == 0 ||
 	    agent_is_primary(agent))
 		return false;
-	return agent->rebuild_wanted || agent->self.needs_rebuild || agent->self.db == DB_ABSENT ||
-	       agent->self.db == DB_BROKEN;
+	return agent->rebuild_wanted || agent_reinit_due(agent) || agent->self.needs_rebuild ||
+	       agent->self.db == DB_ABSENT || agent->self.db == DB_BROKEN;
 }
 
 struct facts agent_own_facts(const struct agent *agent)
@@ -140,6 +140,7 @@ struct facts agent_own_facts(const struct agent *agent)
 	facts.promise = agent_promise(agent);
 	facts.needs_rebuild = agent_needs_rebuild(agent);
 	facts.roster = agent->config.roster;
+	facts.restarted = agent->restarted;
 	facts.excluded =
 		agent->self.excluded || agent->leaving || agent->excluded_until_ns > agent->now_ns;
 	facts.phase = agent->phase;
@@ -250,6 +251,9 @@ static void order_done(struct agent *agent, const struct order *order)
 		break;
 	case ORDER_DB_START:
 	case ORDER_DB_CONFIGURE:
+		/* Until dbmon looks: nobody replaces the data under a server. */
+		if (order->kind == ORDER_DB_START && agent->self.db == DB_DOWN)
+			agent->self.db = DB_STARTING;
 		if (!order->keep_rule || !agent->configured.known) {
 			agent->configured.rule = order->rule;
 			agent->configured.rule_kept = order->keep_rule;
@@ -266,6 +270,8 @@ static void order_done(struct agent *agent, const struct order *order)
 		break;
 	case ORDER_DB_REWIND:
 	case ORDER_DB_CLONE:
+		if (order->kind == ORDER_DB_CLONE)
+			agent->recloned = true;
 		agent->rebuild_wanted = false;
 		agent->rebuild_clone = false;
 		agent->self.needs_rebuild = false;
@@ -281,6 +287,10 @@ static void order_done(struct agent *agent, const struct order *order)
 		break;
 	case ORDER_DB_STOP:
 		agent->halted = agent->phase == PHASE_HALT;
+		agent_restart_stopped(agent);
+		break;
+	case ORDER_DB_KILL:
+		agent_restart_stopped(agent);
 		break;
 	default:
 		break;
@@ -516,6 +526,10 @@ static void track(struct agent *agent)
 		agent->rebuild_clone = true;
 	}
 	judge_lineage(agent);
+	if (!node_in(agent->cluster.settings.reinit, agent->config.self))
+		agent->recloned = false;
+	if (self->db == DB_DOWN)
+		agent_restart_stopped(agent);
 	/* What was thought of the data before they were the cluster's says nothing any more. */
 	if (agent_is_primary(agent) && self->db == DB_PRIMARY && !agent_strayed(agent)) {
 		agent->rebuild_wanted = false;

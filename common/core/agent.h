@@ -261,6 +261,8 @@ struct agent {
 	uint64_t promised;         /* highest epoch ever asked for, also if it is not on disk yet */
 	bool rebuild_wanted;       /* the data cannot be followed with, whatever they look like */
 	bool rebuild_clone;        /* a rewind does not help */
+	bool recloned;             /* the clone that settings.reinit wants was made */
+	uint64_t restarted;        /* as in struct facts */
 	uint64_t diverged_ns;      /* since when its WAL leaves the lineage; 0: it does not */
 	uint64_t checkpoint_epoch; /* the epoch whose promotion has been checkpointed */
 	uint64_t excluded_until_ns; /* a promotion failed here */

@@ -42,6 +42,7 @@ bool agent_budget_spent(const struct agent *agent)
 		case CAUSE_SWITCHOVER:
 		case CAUSE_OPERATOR:
 		case CAUSE_HANDOVER:
+		case CAUSE_RESTART:
 			continue;
 		default:
 			break;
@@ -70,7 +71,7 @@ static void find_target(const struct agent *agent, node_id id, struct findings *
 		find(found, BLOCK_NOFAILOVER, id, 0, 0);
 	if (node_in(agent->cluster.settings.maintenance, id))
 		find(found, BLOCK_MAINTENANCE, id, 0, 0);
-	if (node_in(agent->cluster.rebuilding, id))
+	if (node_in(agent->cluster.rebuilding | agent->cluster.settings.reinit, id))
 		find(found, BLOCK_REBUILDING, id, 0, 0);
 	if (node_in(agent->cluster.joining | agent->cluster.leaving, id))
 		find(found, BLOCK_MEMBER_CHANGE, id, 0, 0);
@@ -430,6 +431,14 @@ static void judge(const struct agent *agent, const struct call *call, struct fin
 		found->count = agent_leave_blockers(agent, call, entry, found->list);
 		result->node = call->node;
 		break;
+	case CALL_RESTART:
+		found->count = agent_judge_restart(agent, call, entry, found->list);
+		result->node = call->node;
+		break;
+	case CALL_REINIT:
+		found->count = agent_judge_reinit(agent, call, entry, found->list);
+		result->node = call->node;
+		break;
 	case CALL_AUTO_FAILOVER:
 	case CALL_AUTO_SWITCH:
 	case CALL_PAUSE:
@@ -499,7 +508,8 @@ void agent_call_over(struct agent *agent, struct effects *effects, bool applied)
 
 	if (!agent->call_proposed)
 		return;
-	if (agent->call.kind == CALL_SWITCHOVER && active != NULL)
+	if ((agent->call.kind == CALL_SWITCHOVER || agent->call.kind == CALL_RESTART) &&
+	    active != NULL)
 		agent->call_end.operation = active->id;
 	if (agent->call.kind == CALL_FAILOVER)
 		agent->call_end.epoch = agent->cluster.epoch;

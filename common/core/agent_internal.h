@@ -84,6 +84,24 @@ void agent_track_servers(struct agent *agent);
 /* The next step of a node that joins or leaves; true: it was proposed. */
 bool agent_tend_members(struct agent *agent, struct effects *effects);
 
+/* agent_restart.c: restarts and rebuilds that an operator wants. */
+/* What stands against it, and the entry that it becomes; returns how many were written. */
+unsigned agent_restart_blockers(const struct agent *agent, node_id id, bool force,
+				struct blocker list[BLOCKERS_MAX]);
+unsigned agent_judge_restart(const struct agent *agent, const struct call *call,
+			     struct entry *entry, struct blocker list[BLOCKERS_MAX]);
+unsigned agent_judge_reinit(const struct agent *agent, const struct call *call, struct entry *entry,
+			    struct blocker list[BLOCKERS_MAX]);
+/* For the leader's table: the restart of a standby has come to an end. */
+bool restart_over(const struct agent *agent);
+void restart_end(struct agent *agent, struct effects *effects);
+/* This standby's database is to be stopped for a restart; it starts again like any other. */
+bool agent_restart_due(const struct agent *agent);
+/* It was stopped, or is down anyway. */
+void agent_restart_stopped(struct agent *agent);
+/* The data here are to be replaced by a clone, and that was not done yet. */
+bool agent_reinit_due(const struct agent *agent);
+
 /* agent_switch.c: conditions and actions of planned switches, for the leader's table. */
 /* The switchover that this primary is to carry out now; NULL: none. */
 const struct operation *agent_switching(const struct agent *agent);

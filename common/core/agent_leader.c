@@ -316,17 +316,24 @@ static bool survey_ripe(const struct agent *agent)
 {
 	node_set data = cluster_nodes(&agent->cluster, NODE_DATA);
 	uint64_t grace = agent->config.election_ns / 20;
-	const struct operation *operation = cluster_operation(&agent->cluster);
+	const struct operation *operation = cluster_switching(&agent->cluster);
+	const struct operation *awaited = NULL;
 
 	if (agent->hold != HOLD_NONE || agent->proposing)
 		return false;
 	/* The target of a switchover is worth waiting for, as long as it is heard. */
-	if (operation != NULL && operation->state == OPERATION_RUNNING &&
-	    agent->verdict.choice != operation->to && !survey_complete(agent, operation->to) &&
+	if (operation != NULL && agent->verdict.choice != operation->to &&
+	    !survey_complete(agent, operation->to) &&
 	    agent_facts(agent, operation->to, agent->config.election_ns / 2) != NULL)
-		grace = agent->config.election_ns;
+		awaited = operation;
+	if (awaited != NULL)
+		grace = awaited->kind == OPERATION_RESTART ? 10 * agent->config.election_ns
+							   : agent->config.election_ns;
 	if (agent->now_ns - agent->survey_enough_ns >= grace)
 		return true;
+	/* What has just been stopped answers without a position first. */
+	if (awaited != NULL && awaited->kind == OPERATION_RESTART)
+		return false;
 	for (node_id id = 1; id <= NODES_MAX; id++)
 		if (node_in(data & ~agent->answered, id) &&
 		    agent_facts(agent, id, agent->config.election_ns / 2) != NULL)
@@ -593,6 +600,7 @@ static const struct leader_rule {
 	{PHASE_STEADY,    db_hung,             nothing,        PHASE_STEADY,    "steady/hanging",            "the database does not answer, and nobody could take over: it is given time"},
 	{PHASE_STEADY,    switch_due,          switch_begin,   PHASE_STEADY,    "steady/scheduled",          "a scheduled switchover is due"},
 	{PHASE_STEADY,    switch_under_way,    nothing,        PHASE_SWITCH,    "steady/switch",             "a switchover is on record"},
+	{PHASE_STEADY,    restart_over,        restart_end,    PHASE_STEADY,    "steady/restarted",          "the restart of a standby is over: that is written to the log"},
 	{PHASE_STEADY,    better_node_due,     switch_back,    PHASE_STEADY,    "steady/better",             "a node of higher priority has been well for long enough"},
 	{PHASE_STEADY,    always,              agent_tend,     PHASE_STEADY,    "steady/tend",               "the primary serves; standbys and the record are looked after"},
 

@@ -239,7 +239,8 @@ static uint8_t plan_rebuild(const struct agent *agent, struct order *order)
 	case DB_PRIMARY:
 		return ORDER_DB_KILL;
 	case DB_DOWN:
-		return agent->rebuild_clone ? ORDER_DB_CLONE : ORDER_DB_REWIND;
+		return agent->rebuild_clone || agent_reinit_due(agent) ? ORDER_DB_CLONE
+								       : ORDER_DB_REWIND;
 	case DB_ABSENT:
 	case DB_BROKEN:
 		return ORDER_DB_CLONE;
@@ -367,6 +368,11 @@ static void plan_dbctl(struct agent *agent, struct effects *effects)
 	}
 	if (agent->phase == PHASE_HALT && agent_is_primary(agent) && !agent->halted) {
 		plan_halt(agent, effects, &order);
+		return;
+	}
+	if (agent_restart_due(agent) && !survey_pending(agent) && !hands_off(agent)) {
+		order.kind = db == DB_HUNG ? ORDER_DB_KILL : ORDER_DB_STOP;
+		(void)agent_give(agent, effects, &order);
 		return;
 	}
 	if (agent_needs_rebuild(agent)) {

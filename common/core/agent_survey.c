@@ -109,9 +109,9 @@ void survey_take(struct agent *agent, const struct survey_reply *reply)
 /* Among equals: whom the operator chose, or who need not be replaced at all. */
 static bool preferred(const struct agent *agent, node_id id)
 {
-	const struct operation *operation = cluster_operation(&agent->cluster);
+	const struct operation *operation = cluster_switching(&agent->cluster);
 
-	if (operation != NULL && operation->state == OPERATION_RUNNING)
+	if (operation != NULL)
 		return id == operation->to;
 	return !agent->cluster.settings.auto_failover && id == agent->cluster.primary;
 }
@@ -221,15 +221,13 @@ static uint8_t lag_hold(const struct agent *agent, node_id choice)
 uint8_t survey_hold(const struct agent *agent)
 {
 	const struct cluster *cluster = &agent->cluster;
-	const struct operation *operation = cluster_operation(cluster);
 	node_id choice = agent->verdict.choice;
 
 	if (agent->verdict.verdict == SURVEY_WAITING)
 		return HOLD_ANSWERS;
 	if (agent->verdict.verdict == SURVEY_NO_CANDIDATE)
 		return HOLD_NO_CANDIDATE;
-	if (choice == cluster->primary ||
-	    (operation != NULL && operation->state == OPERATION_RUNNING))
+	if (choice == cluster->primary || cluster_switching(cluster) != NULL)
 		return HOLD_NONE;
 	if (!cluster->settings.auto_failover)
 		return HOLD_AUTO_FAILOVER;
@@ -278,7 +276,7 @@ static void write_answers(const struct agent *agent, struct decision *decision)
 /* Everything of a decision that does not depend on who is chosen. */
 static struct decision decision_about(const struct agent *agent)
 {
-	const struct operation *operation = cluster_operation(&agent->cluster);
+	const struct operation *operation = cluster_switching(&agent->cluster);
 	struct decision decision = {
 		.epoch = agent->survey_epoch,
 		.cause = agent->cause,
@@ -292,7 +290,7 @@ static struct decision decision_about(const struct agent *agent)
 		.fence_us = microseconds(0, agent->fenced_ns),
 	};
 
-	if (operation != NULL && operation->state == OPERATION_RUNNING)
+	if (operation != NULL)
 		decision.operation = operation->id;
 	write_answers(agent, &decision);
 	return decision;

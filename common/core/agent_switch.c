@@ -13,10 +13,9 @@
 
 const struct operation *agent_switching(const struct agent *agent)
 {
-	const struct operation *operation = cluster_operation(&agent->cluster);
+	const struct operation *operation = cluster_switching(&agent->cluster);
 
-	if (operation == NULL || operation->state != OPERATION_RUNNING ||
-	    operation->from != agent->config.self || !agent_is_primary(agent))
+	if (operation == NULL || operation->from != agent->config.self || !agent_is_primary(agent))
 		return NULL;
 	return operation;
 }
@@ -57,6 +56,15 @@ static bool overdue(const struct agent *agent, uint64_t patience_ns)
 	return agent->now_ns - agent->phase_ns > patience_ns;
 }
 
+/* What stands against going on with it. */
+static unsigned switch_blockers(const struct agent *agent, const struct operation *operation,
+				struct blocker list[BLOCKERS_MAX])
+{
+	if (operation->kind == OPERATION_RESTART)
+		return agent_restart_blockers(agent, operation->to, true, list);
+	return agent_switch_blockers(agent, operation->to, list);
+}
+
 /* A reason to give up that will not pass, and one that has not passed for too long. */
 static uint8_t hindrance(const struct agent *agent)
 {
@@ -69,7 +77,7 @@ static uint8_t hindrance(const struct agent *agent)
 		return agent->switch_reason;
 	if (overdue(agent, PREPARE_PATIENCE_NS))
 		return BLOCK_DEADLINE;
-	if (agent_switch_blockers(agent, operation->to, list) > 0 &&
+	if (switch_blockers(agent, operation, list) > 0 &&
 	    overdue(agent, 5 * agent->config.election_ns))
 		return list[0].kind;
 	return BLOCK_NONE;
@@ -88,7 +96,7 @@ bool switch_ready(const struct agent *agent)
 
 	return operation != NULL && agent->checkpointed && !agent->proposing &&
 	       agent->switch_reason == BLOCK_NONE && agent_has_lease(agent) &&
-	       agent_switch_blockers(agent, operation->to, list) == 0;
+	       switch_blockers(agent, operation, list) == 0;
 }
 
 /* The database has ended: what it wrote is all that there will be of its epoch. */
@@ -157,9 +165,13 @@ void switch_survey(struct agent *agent, struct effects *effects)
 {
 	const struct operation *operation = agent_switching(agent);
 
-	survey_begin(agent, effects,
-		     operation != NULL && operation->automatic ? CAUSE_AUTO_SWITCH
-							       : CAUSE_SWITCHOVER);
+	uint8_t cause = CAUSE_SWITCHOVER;
+
+	if (operation != NULL && operation->kind == OPERATION_RESTART)
+		cause = CAUSE_RESTART;
+	else if (operation != NULL && operation->automatic)
+		cause = CAUSE_AUTO_SWITCH;
+	survey_begin(agent, effects, cause);
 }
 
 /* A new attempt: nothing of an earlier one counts. */

@@ -25,6 +25,8 @@ const char *call_kind_name(unsigned kind)
 		[CALL_MAINTENANCE] = "maintenance",
 		[CALL_MEMBER_ADD] = "member_add",
 		[CALL_MEMBER_REMOVE] = "member_remove",
+		[CALL_RESTART] = "restart",
+		[CALL_REINIT] = "reinit",
 	};
 
 	return name_of(names, CALL_KIND_COUNT, kind);
@@ -73,6 +75,8 @@ const char *operation_kind_name(unsigned kind)
 	static const char *const names[OPERATION_KIND_COUNT] = {
 		[OPERATION_NONE] = "none",
 		[OPERATION_SWITCHOVER] = "switchover",
+		[OPERATION_RESTART] = "restart",
+		[OPERATION_RESTART_STANDBY] = "restart_standby",
 	};
 
 	return name_of(names, OPERATION_KIND_COUNT, kind);

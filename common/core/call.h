@@ -20,6 +20,8 @@ enum call_kind {
 	CALL_MAINTENANCE, /* of `node`, on or off */
 	CALL_MEMBER_ADD,  /* `node`, which the configuration files name already */
 	CALL_MEMBER_REMOVE,
+	CALL_RESTART, /* of the database of `node`, which keeps its role */
+	CALL_REINIT,  /* the data of `node` are replaced by a new clone */
 	CALL_KIND_COUNT
 };
 
@@ -27,15 +29,16 @@ enum call_kind {
 #define MODE_KEEP        0
 
 struct call {
-	uint64_t id;         /* chosen by the caller, echoed */
-	node_id via;         /* the member at which the caller waits */
-	uint8_t kind;        /* enum call_kind */
-	node_id node;        /* NODE_NONE: the best one */
-	bool on;             /* AUTO_FAILOVER, AUTO_SWITCH, MAINTENANCE */
-	bool dry_run;        /* only say what stands against it */
-	bool accept_loss;    /* FAILOVER: of acknowledged commits, if need be */
-	bool force;          /* MODE: though commits would wait; MEMBER_*: see the blockers */
-	bool pin;            /* MODE: and never change it again */
+	uint64_t id;      /* chosen by the caller, echoed */
+	node_id via;      /* the member at which the caller waits */
+	uint8_t kind;     /* enum call_kind */
+	node_id node;     /* NODE_NONE: the best one */
+	bool on;          /* AUTO_FAILOVER, AUTO_SWITCH, MAINTENANCE */
+	bool dry_run;     /* only say what stands against it */
+	bool accept_loss; /* FAILOVER: of acknowledged commits, if need be */
+	bool force; /* MODE, RESTART, REINIT: though commits would wait; MEMBER_*: see the blockers
+		     */
+	bool pin;   /* MODE: and never change it again */
 	uint8_t mode;        /* MODE: enum protection_mode; MODE_KEEP: as it is */
 	uint8_t quorum_sync; /* MODE: 0 = majority; QUORUM_SYNC_KEEP: as it is */
 	uint64_t start_ms;   /* SWITCHOVER: wall clock; 0: now */
@@ -56,7 +59,7 @@ enum blocker_kind {
 	BLOCK_NO_SUCH_NODE,
 	BLOCK_WITNESS,
 	BLOCK_ALREADY_PRIMARY,
-	BLOCK_IS_PRIMARY, /* maintenance is not for the primary */
+	BLOCK_IS_PRIMARY, /* maintenance and a rebuild are not for the primary */
 	BLOCK_NOFAILOVER, /* priority 0 */
 	BLOCK_MAINTENANCE,
 	BLOCK_NOT_HEARD,

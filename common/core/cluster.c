@@ -42,6 +42,16 @@ const struct operation *cluster_operation(const struct cluster *cluster)
 	return last->state == OPERATION_SCHEDULED || last->state == OPERATION_RUNNING ? last : NULL;
 }
 
+const struct operation *cluster_switching(const struct cluster *cluster)
+{
+	const struct operation *active = cluster_operation(cluster);
+
+	if (active == NULL || active->state != OPERATION_RUNNING ||
+	    active->kind == OPERATION_RESTART_STANDBY)
+		return NULL;
+	return active;
+}
+
 uint8_t cluster_sync_need(const struct cluster *cluster)
 {
 	return settings_sync_need(&cluster->settings, node_count(cluster_counted(cluster)));
@@ -244,17 +254,16 @@ static void owe_to_primary(struct cluster *cluster, const struct entry *entry)
 }
 
 /* The operation that is under way, as the result of a promotion. */
-static void end_operation(struct cluster *cluster, uint64_t at_ms)
+static void end_operation(struct cluster *cluster, uint64_t at_ms, bool resumed)
 {
 	struct operation *row;
 
-	if (cluster_operation(cluster) == NULL)
+	if (cluster_switching(cluster) == NULL)
 		return;
 	row = &cluster->operations[cluster->operation_count - 1];
-	if (row->state != OPERATION_RUNNING)
-		return;
 	row->state = OPERATION_FAILED;
-	if (cluster->primary == row->to)
+	/* A primary that goes on has not been restarted. */
+	if (cluster->primary == row->to && !(resumed && row->kind == OPERATION_RESTART))
 		row->state = OPERATION_DONE;
 	else if (cluster->primary == row->from)
 		row->state = OPERATION_ROLLED_BACK;
@@ -271,7 +280,7 @@ static enum apply_result apply_assign(struct cluster *cluster, const struct entr
 	if (entry->assign.resume) {
 		if (node != cluster->primary)
 			return APPLY_INVALID;
-		end_operation(cluster, entry->at_ms);
+		end_operation(cluster, entry->at_ms, true);
 	} else {
 		if (!record_sane(cluster, entry->assign.record, node) ||
 		    (entry->assign.record.members & cluster->rebuilding) != 0 ||
@@ -283,6 +292,7 @@ static enum apply_result apply_assign(struct cluster *cluster, const struct entr
 		cluster->record = entry->assign.record;
 		cluster->primary = node;
 		cluster->leaving &= ~node_bit(node); /* it is needed */
+		cluster->settings.reinit &= ~node_bit(node);
 		cluster->opened = false;
 		cluster->settled = cluster->earlier_count == 0;
 		cluster->timeline_max += TIMELINE_STEP;
@@ -329,7 +339,7 @@ static enum apply_result apply_opened(struct cluster *cluster, const struct entr
 			break;
 		}
 	}
-	end_operation(cluster, entry->at_ms);
+	end_operation(cluster, entry->at_ms, false);
 	return APPLIED;
 }
 
@@ -382,6 +392,7 @@ static enum apply_result apply_rebuilt(struct cluster *cluster, const struct ent
 	if (node == NODE_NONE || node > NODES_MAX || !node_in(cluster->rebuilding, node))
 		return APPLY_INVALID;
 	cluster->rebuilding &= ~node_bit(node);
+	cluster->settings.reinit &= ~node_bit(node);
 	return APPLIED;
 }
 
@@ -392,6 +403,11 @@ static enum apply_result apply_settings(struct cluster *cluster, const struct en
 
 	if (!settings_sane(next, node_count(cluster_counted(cluster))))
 		return APPLY_INVALID;
+	/* A node that is being rebuilt is cloned only if that was wanted before it began. */
+	if (node_in(next->reinit, cluster->primary) ||
+	    (next->reinit &
+	     ~(now->reinit | (cluster_nodes(cluster, NODE_DATA) & ~cluster->rebuilding))) != 0)
+		return APPLY_INVALID;
 	if (now->pinned &&
 	    (next->mode != now->mode || next->quorum_sync != now->quorum_sync || !next->pinned))
 		return APPLY_INVALID;
@@ -399,8 +415,12 @@ static enum apply_result apply_settings(struct cluster *cluster, const struct en
 	return APPLIED;
 }
 
-static bool operation_follows(uint8_t state, uint8_t next)
+static bool operation_follows(uint8_t kind, uint8_t state, uint8_t next)
 {
+	/* A switch is done by a promotion, this one by what its node says. */
+	if (kind == OPERATION_RESTART_STANDBY && state == OPERATION_RUNNING &&
+	    next == OPERATION_DONE)
+		return true;
 	if (state == OPERATION_SCHEDULED)
 		return next == OPERATION_RUNNING || next == OPERATION_CANCELLED ||
 		       next == OPERATION_EXPIRED || next == OPERATION_FAILED;
@@ -421,13 +441,17 @@ static enum apply_result apply_operation(struct cluster *cluster, const struct e
 		return APPLY_INVALID;
 	if (next->id != 0) {
 		if (active == NULL || active->id != next->id || active->kind != next->kind ||
-		    !operation_follows(active->state, next->state))
+		    !operation_follows(active->kind, active->state, next->state))
 			return APPLY_STALE;
 		cluster->operations[cluster->operation_count - 1] = *next;
 		return APPLIED;
 	}
 	if (active != NULL ||
 	    (next->state != OPERATION_SCHEDULED && next->state != OPERATION_RUNNING))
+		return APPLY_INVALID;
+	if (next->kind != OPERATION_SWITCHOVER &&
+	    (next->state != OPERATION_RUNNING || next->from != next->to ||
+	     (next->kind == OPERATION_RESTART) != (next->to == cluster->primary)))
 		return APPLY_INVALID;
 	if (cluster->operation_count == OPERATIONS_MAX) {
 		memmove(&cluster->operations[0], &cluster->operations[1],
@@ -489,6 +513,7 @@ static void drop_node(struct cluster *cluster, node_id id)
 	cluster->leaving &= ~node_bit(id);
 	cluster->rebuilding &= ~node_bit(id);
 	cluster->settings.maintenance &= ~node_bit(id);
+	cluster->settings.reinit &= ~node_bit(id);
 }
 
 static enum apply_result member_leave(struct cluster *cluster, node_id id)

@@ -42,6 +42,7 @@ enum assign_cause {
 	CAUSE_AUTO_SWITCH,   /* a planned switch back to a node of higher priority */
 	CAUSE_OPERATOR,      /* an operator's failover */
 	CAUSE_STRAYED,       /* the primary was promoted again behind the agent's back */
+	CAUSE_RESTART,       /* an operator's restart of the primary, which stays the primary */
 	CAUSE_COUNT
 };
 
@@ -130,7 +131,13 @@ struct earlier_record {
 	node_id primary;
 };
 
-enum operation_kind { OPERATION_NONE = 0, OPERATION_SWITCHOVER, OPERATION_KIND_COUNT };
+enum operation_kind {
+	OPERATION_NONE = 0,
+	OPERATION_SWITCHOVER,
+	OPERATION_RESTART,         /* of the primary: a switchover to itself; `from` is `to` */
+	OPERATION_RESTART_STANDBY, /* changes no primary; `from` is `to` */
+	OPERATION_KIND_COUNT
+};
 
 enum operation_state {
 	OPERATION_SCHEDULED = 1, /* its window has not begun */
@@ -272,6 +279,9 @@ node_set cluster_nodes(const struct cluster *cluster, enum node_kind kind);
 
 /* The operation that is scheduled or running; NULL: none. */
 const struct operation *cluster_operation(const struct cluster *cluster);
+
+/* The one that is running and decides who is primary next; NULL: none. */
+const struct operation *cluster_switching(const struct cluster *cluster);
 
 /* All of that kind, also those that only join: whoever is looked after. */
 node_set cluster_present(const struct cluster *cluster, enum node_kind kind);

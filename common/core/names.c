@@ -50,6 +50,7 @@ const char *assign_cause_name(unsigned cause)
 		[CAUSE_AUTO_SWITCH] = "auto_switch",
 		[CAUSE_OPERATOR] = "operator",
 		[CAUSE_STRAYED] = "promoted_by_hand",
+		[CAUSE_RESTART] = "restart",
 	};
 
 	return name_of(names, CAUSE_COUNT, cause);

@@ -4,7 +4,8 @@ bool settings_sane(const struct settings *settings, unsigned data)
 {
 	return settings->mode >= MODE_MAX_PROTECTION && settings->mode < MODE_COUNT &&
 	       (settings->quorum_sync == 0 || settings->quorum_sync < data) &&
-	       (settings->maintenance & ~(((node_set)1 << (NODES_MAX + 1)) - 2)) == 0 &&
+	       ((settings->maintenance | settings->reinit) &
+		~(((node_set)1 << (NODES_MAX + 1)) - 2)) == 0 &&
 	       settings->failover_budget < DECISIONS_MAX;
 }
 

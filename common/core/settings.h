@@ -26,6 +26,7 @@ struct settings {
 	bool paused;              /* no starts, no promotions; the fence stays on */
 	uint64_t pause_until_ms;  /* wall clock; 0: until somebody resumes */
 	node_set maintenance;     /* not started, not elected, not counted on, not alarmed about */
+	node_set reinit;          /* their data are to be replaced by a new clone; ends by itself */
 	uint8_t failover_budget;  /* unasked changes of primary within an hour; 0: any number */
 	uint64_t max_lag_bytes;   /* max_performance: what an unasked failover may lose */
 	uint32_t max_lag_ms;      /* the same in time */

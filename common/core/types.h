@@ -183,6 +183,9 @@ struct facts {
 	uint8_t phase;
 	/* Digest of the nodes that its agent's configuration names: equal files, equal numbers. */
 	uint64_t roster;
+	/* The operation for which its agent last stopped the database, to start it again; 0: none.
+	 */
+	uint64_t restarted;
 };
 
 #endif

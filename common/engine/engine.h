@@ -144,6 +144,8 @@ struct engine_control_ops {
 	 * place. STOP and KILL end an unfinished START or CONFIGURE.
 	 */
 	void (*execute)(struct engine_control *control, const struct order *order);
+	/* Have a running database read its own configuration files again. */
+	int (*reread)(struct engine_control *control, struct err *why);
 	/* Look at the directory and the postmaster again. */
 	void (*look)(struct engine_control *control);
 	const struct engine_work *(*work)(const struct engine_control *control);

@@ -719,10 +719,21 @@ static void control_close(struct engine_control *control)
 		control_free(control);
 }
 
+/* One that is starting or ending reads them anyway, or needs them no more. */
+static int reread(struct engine_control *control, struct err *why)
+{
+	int rc = 0;
+
+	if (control->work.postmaster != 0)
+		rc = process_signal(control->postmaster_fd, SIGHUP, why);
+	return rc < 0 && rc != ERR_GONE ? err_in(why, rc, "reload the database") : 0;
+}
+
 const struct engine_control_ops PG_CONTROL = {
 	.open = control_open,
 	.close = control_close,
 	.execute = execute,
+	.reread = reread,
 	.look = look,
 	.work = work_of,
 };

@@ -1,6 +1,7 @@
 /*
  * What the master and a worker say to each other: fixed-size packets on a SOCK_SEQPACKET pair.
- * The master learns nothing from a worker but that it is ready and alive.
+ * The master learns nothing from a worker but that it is ready and alive, and from the gateway that
+ * an operator wants a reload.
  */
 #ifndef MHA_OS_CONTROL_H
 #define MHA_OS_CONTROL_H
@@ -14,12 +15,15 @@ enum control_kind {
 	CONTROL_CONF = 1, /* a new configuration; its sealed memfd comes with the packet */
 	CONTROL_SECRET,   /* a new secret in a sealed memfd; the configuration follows */
 	CONTROL_STOP,     /* end orderly; flag 1: hand over first */
+	CONTROL_RELOADED, /* to who asked for it: how it ended; flag: 0, or an err_code negated */
 	/* worker -> master */
 	CONTROL_READY, /* start() succeeded */
 	CONTROL_ALIVE, /* the loop turns; every CONTROL_ALIVE_MS */
 	/* the sandbox ends it: `flag` is the number of the system call that it tried (os/seccomp.h)
 	 */
 	CONTROL_REFUSED,
+	CONTROL_RELOAD, /* the gateway's only: an operator wants the file read again, as by SIGHUP
+			 */
 };
 
 #define CONTROL_ALIVE_MS 1000

@@ -78,6 +78,8 @@ struct status_peer {
 	bool known;
 	uint64_t heard_ns; /* CLOCK_BOOTTIME of this host */
 	struct facts facts;
+	bool clock_known;
+	int64_t clock_ms; /* its wall clock when it sent them, ahead of this host's on arrival */
 };
 
 enum drop_reason {

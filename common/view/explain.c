@@ -79,6 +79,9 @@ static void cause_text(uint8_t cause, const char *from, char text[VIEW_SENTENCE]
 		snprintf(text, VIEW_SENTENCE,
 			 "a node of higher priority had been well for long enough");
 		break;
+	case CAUSE_RESTART:
+		snprintf(text, VIEW_SENTENCE, "an operator asked for a restart of %s", from);
+		break;
 	case CAUSE_OPERATOR:
 		snprintf(text, VIEW_SENTENCE, "an operator ordered a failover");
 		break;

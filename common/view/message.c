@@ -92,6 +92,9 @@ static void member_to_message(const struct view *view, const struct view_member 
 	to->job_ms = job_age_ms(view, from);
 	to->priority = from->priority;
 	to->maintenance = from->maintenance;
+	to->reinit = from->reinit;
+	to->clock_known = from->clock_known;
+	to->clock_ms = from->clock_ms;
 	to->membership = borrow(from->membership);
 	to->fault = borrow(from->fault != FAULT_NONE ? db_fault_name(from->fault) : "");
 	to->fault_advice = borrow(db_fault_advice(from->fault));

@@ -164,10 +164,13 @@ static void member_fill(const struct view *view, struct view_member *member)
 	if (facts.damaged && member->fault == FAULT_NONE)
 		member->fault = FAULT_DATA_DAMAGED;
 	member->maintenance = node_in(cluster->settings.maintenance, member->id);
+	member->reinit = node_in(cluster->settings.reinit, member->id);
 	member->job = facts.job;
 	member->job_done = facts.job_done;
 	member->job_total = facts.job_total;
 	member->upstream = facts.upstream;
+	member->clock_known = peer->clock_known && member->fresh;
+	member->clock_ms = peer->clock_ms;
 	member->timeline = facts.position.timeline;
 	member->flushed = facts.position.flushed;
 	member->replayed = facts.position.replayed;

@@ -50,6 +50,9 @@ struct view_member {
 	uint8_t fault; /* enum db_fault */
 	bool damaged;  /* its data pages are; also while another fault is told */
 	bool maintenance;
+	bool reinit; /* its data are to be replaced by a new clone */
+	bool clock_known;
+	int64_t clock_ms;       /* its wall clock, ahead of the one here */
 	const char *membership; /* "member", "joining", "leaving" or "none"; static */
 	bool listed;            /* the first or the third of these: it votes, and may hold data */
 	uint8_t job;            /* enum db_job */

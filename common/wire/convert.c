@@ -181,6 +181,7 @@ void facts_to_message(const struct facts *facts, const char *detail, struct fact
 	out->facts.phase = facts->phase;
 	out->facts.wal_oldest = facts->wal_oldest;
 	out->facts.roster = facts->roster;
+	out->facts.restarted = facts->restarted;
 	out->facts.detail = detail == NULL ? nothing : text.to;
 }
 
@@ -213,6 +214,7 @@ int facts_from_message(const Mha__Bus__Facts *message, struct facts *facts, stru
 	made.needs_rebuild = message->needs_rebuild;
 	made.wal_oldest = message->wal_oldest;
 	made.roster = message->roster;
+	made.restarted = message->restarted;
 	*facts = made;
 	return 0;
 }

@@ -142,6 +142,7 @@ void settings_to_message(const struct settings *settings, Mha__Log__Settings *ou
 	out->paused = settings->paused;
 	out->pause_until_ms = settings->pause_until_ms;
 	out->maintenance = settings->maintenance;
+	out->reinit = settings->reinit;
 	out->failover_budget = settings->failover_budget;
 	out->max_lag_bytes = settings->max_lag_bytes;
 	out->max_lag_ms = settings->max_lag_ms;
@@ -162,6 +163,7 @@ int settings_from_message(const Mha__Log__Settings *message, struct settings *se
 			     &settings->quorum_sync, why)) < 0 ||
 	    (rc = range_set(message->maintenance, "maintenance", &settings->maintenance, why)) <
 		    0 ||
+	    (rc = range_set(message->reinit, "reinit", &settings->reinit, why)) < 0 ||
 	    (rc = range_enum(message->failover_budget, 0, DECISIONS_MAX, "failover_budget",
 			     &settings->failover_budget, why)) < 0)
 		return err_in(why, rc, "settings");

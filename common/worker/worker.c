@@ -225,12 +225,21 @@ static void on_control(uv_poll_t *poll, int status, int events)
 	case CONTROL_CONF:
 		handle_conf(skeleton, fd);
 		break;
+	case CONTROL_RELOADED:
+		if (skeleton->worker.ops->reloaded != NULL)
+			skeleton->worker.ops->reloaded(&skeleton->worker, -(int)message.flag);
+		break;
 	default:
 		log_event(LOG_ERROR, "worker.control", "unknown message kind=%u", message.kind);
 		break;
 	}
 	if (fd >= 0)
 		close(fd);
+}
+
+int worker_ask_reload(struct err *why)
+{
+	return control_send(WORKER_FD_CONTROL, CONTROL_RELOAD, 0, -1, why);
 }
 
 static int open_loop(struct skeleton *skeleton, struct err *why)

@@ -48,6 +48,8 @@ struct worker_ops {
 			const ProtobufCMessage *message);
 	/* The configuration was reloaded; worker->conf is the new one. May be NULL. */
 	void (*reload)(struct worker *worker);
+	/* worker_ask_reload() has ended: 0, or why the old configuration stays. May be NULL. */
+	void (*reloaded)(struct worker *worker, int code);
 	/*
 	 * Asked to stop (`handover`: agent.on_stop says to hand over first). Call worker_stopped()
 	 * when done, at the latest after 10 s. May be NULL: stops at once.
@@ -59,6 +61,11 @@ struct worker_ops {
 
 /* The whole main() of a worker program. Returns its exit status. */
 int worker_main(enum worker_id id, const struct worker_ops *ops);
+/*
+ * Have the master read the configuration file again, as SIGHUP does; reloaded() tells the end. Of
+ * the gateway only: from any other worker the master takes it for nothing.
+ */
+MUST_CHECK int worker_ask_reload(struct err *why);
 /* stop() is done. */
 void worker_stopped(struct worker *worker);
 

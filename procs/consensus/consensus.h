@@ -71,6 +71,11 @@ struct consensus {
 
 	struct events events;
 	struct pending_call calls[CALLS_MAX];
+	/* How far the other members' wall clocks were ahead when they were last heard. */
+	struct peer_clock {
+		bool known;
+		int64_t ms;
+	} clocks[NODES_MAX + 1];
 
 	struct status_consensus section; /* as last published */
 	uint64_t elections;

@@ -249,6 +249,8 @@ static void tell_settings(struct events *events, const struct cluster *cluster, 
 	change(changes, "pause_until_ms", number(old->pause_until_ms), number(now->pause_until_ms));
 	change(changes, "maintenance", node_names(cluster, old->maintenance),
 	       node_names(cluster, now->maintenance));
+	change(changes, "reinit", node_names(cluster, old->reinit),
+	       node_names(cluster, now->reinit));
 	change(changes, "failover_budget", number(old->failover_budget),
 	       number(now->failover_budget));
 	change(changes, "max_lag_bytes", number(old->max_lag_bytes), number(now->max_lag_bytes));

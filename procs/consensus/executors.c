@@ -89,7 +89,8 @@ static void take_facts(struct consensus *self, const Mha__Bus__FactsReport *repo
 	const node_id id = (node_id)conf_self(&self->worker->conf)->id;
 
 	event.facts.node = id;
-	self->section.peers[id] = (struct status_peer){true, consensus_now_ns(), event.facts};
+	self->section.peers[id] = (struct status_peer){
+		.known = true, .heard_ns = consensus_now_ns(), .facts = event.facts};
 	self->section_changed = true;
 }
 

@@ -102,6 +102,15 @@ static bool is_unwelcome(const struct consensus *self, node_id from,
 	}
 }
 
+/* For people: nothing is decided by it. */
+static void take_clock(struct consensus *self, node_id from, uint64_t wall_ms)
+{
+	if (wall_ms == 0 || wall_ms > INT64_MAX)
+		return;
+	self->clocks[from].known = true;
+	self->clocks[from].ms = (int64_t)wall_ms - (int64_t)consensus_wall_ms();
+}
+
 static void on_envelope(void *arg, node_id from, const Mha__Peer__Envelope *envelope)
 {
 	struct consensus *self = arg;
@@ -126,8 +135,10 @@ static void on_envelope(void *arg, node_id from, const Mha__Peer__Envelope *enve
 		take_answer(self, from, envelope->answer);
 		break;
 	case MHA__PEER__ENVELOPE__BODY_FACTS:
-		if (take_facts(self, from, envelope->facts, &event.facts))
+		if (take_facts(self, from, envelope->facts, &event.facts)) {
+			take_clock(self, from, envelope->facts->wall_ms);
 			raftnode_event(self->node, &event);
+		}
 		break;
 	case MHA__PEER__ENVELOPE__BODY_CALL:
 		calls_take_forwarded(self, from, envelope->call);
@@ -217,6 +228,7 @@ void peers_send_facts(struct consensus *self, const struct facts *own)
 	struct facts_message facts;
 
 	facts_to_message(own, NULL, &facts);
+	facts.facts.wall_ms = consensus_wall_ms();
 	for (unsigned i = 0; i < agent->config.node_total; i++) {
 		Mha__Peer__Envelope envelope = MHA__PEER__ENVELOPE__INIT;
 

@@ -89,16 +89,22 @@ void report_recover(struct consensus *self)
 	self->section_changed = true;
 }
 
-static void fill_peers(struct status_consensus *section, const struct agent *agent)
+static void fill_peers(const struct consensus *self, struct status_consensus *section,
+		       const struct agent *agent)
 {
-	const node_id self = agent->config.self;
-
 	for (unsigned id = 1; id <= NODES_MAX; id++) {
 		const struct peer *peer = &agent->peers[id];
 
-		section->peers[id] = (struct status_peer){peer->known, peer->heard_ns, peer->facts};
+		section->peers[id] = (struct status_peer){
+			.known = peer->known,
+			.heard_ns = peer->heard_ns,
+			.facts = peer->facts,
+			.clock_known = self->clocks[id].known,
+			.clock_ms = self->clocks[id].ms,
+		};
 	}
-	section->peers[self] = (struct status_peer){agent->self_known, agent->self_ns, agent->own};
+	section->peers[agent->config.self] = (struct status_peer){
+		.known = agent->self_known, .heard_ns = agent->self_ns, .facts = agent->own};
 }
 
 static void fill_raft(struct consensus *self, const struct raft_view *view)
@@ -125,7 +131,8 @@ static void fill_counts(struct status_consensus *section, const struct events *e
 	memcpy(section->operations, events->counts.operations, sizeof(section->operations));
 }
 
-static void fill_agent(struct status_consensus *section, const struct agent *agent)
+static void fill_agent(const struct consensus *self, struct status_consensus *section,
+		       const struct agent *agent)
 {
 	section->phase = agent->phase;
 	snprintf(section->why, sizeof(section->why), "%s", agent->why == NULL ? "" : agent->why);
@@ -137,7 +144,7 @@ static void fill_agent(struct status_consensus *section, const struct agent *age
 		section->waiting_count = (uint8_t)agent->verdict.missing_count;
 	}
 	section->cluster = agent->cluster;
-	fill_peers(section, agent);
+	fill_peers(self, section, agent);
 }
 
 static bool view_changed(const struct status_consensus *section, const struct raft_view *view)
@@ -163,7 +170,7 @@ void report_publish(struct consensus *self)
 	section->event_sub = self->events.sub;
 	if (alive && !section->failed) {
 		fill_raft(self, &view);
-		fill_agent(section, raftnode_agent(self->node));
+		fill_agent(self, section, raftnode_agent(self->node));
 		fill_counts(section, &self->events);
 		events_state(&self->events, &section->cluster);
 		if (view.leader && !self->was_leader)

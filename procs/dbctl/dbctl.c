@@ -234,6 +234,16 @@ static int dbctl_start(struct worker *worker, struct err *why)
 	return 0;
 }
 
+/* An operator may have changed postgresql.conf too. */
+static void dbctl_reload(struct worker *worker)
+{
+	struct dbctl *dbctl = worker->self;
+	struct err why = {0};
+
+	if (dbctl->ops->reread(dbctl->control, &why) < 0)
+		log_event(LOG_WARNING, "dbctl.reload", "%s", why.text);
+}
+
 /* The database goes on; what copies or rewinds ends with us and is begun again by an order. */
 static void dbctl_finish(struct worker *worker)
 {
@@ -247,5 +257,6 @@ static void dbctl_finish(struct worker *worker)
 const struct worker_ops DBCTL = {
 	.start = dbctl_start,
 	.message = dbctl_message,
+	.reload = dbctl_reload,
 	.finish = dbctl_finish,
 };

@@ -17,7 +17,9 @@
 #define REQUESTS_PER_TURN 32
 #define REQUEST_PARTS_MAX 3 /* client, empty delimiter of a REQ socket, request */
 
-#define PENDING_MAX     48 /* requests whose answer is awaited */
+#define PENDING_MAX 48 /* requests whose answer is awaited */
+/* Reading and checking a file, and handing it out. */
+#define RELOAD_WAIT_MS  10000
 #define PENDING_TURN_MS 100
 #define CLIENT_ID_MAX   255 /* as ZeroMQ bounds it */
 /* How libzmq names the other end of a local socket: with its user, group and process. */
@@ -185,6 +187,38 @@ void clients_call_end(struct clients *clients, const struct call_result *result)
 	}
 }
 
+static void pending_reload_end(struct clients *clients, struct pending *row, int code)
+{
+	const struct call_result done = {.code = CALL_ACCEPTED};
+	struct err why = {0};
+	uint8_t *reply = NULL;
+	size_t size;
+
+	if (code == 0) {
+		pending_call_end(clients, row, &done);
+		return;
+	}
+	if (code == ERR_BUSY)
+		err_set(&why, ERR_BUSY, "the configuration was read a moment ago; ask again");
+	else if (code == ERR_TIMEOUT)
+		err_set(&why, ERR_TIMEOUT, "the master does not answer; see its log");
+	else
+		err_set(&why, ERR_REFUSED,
+			"the new configuration is refused (%s) and the running one stays: see "
+			"reload.refused in the agent's log, or `mhactl config check`",
+			err_name(code));
+	size = request_refuse(row->id, &why, &reply);
+	pending_reply(clients, row, reply, size);
+}
+
+void clients_reloaded(struct clients *clients, int code)
+{
+	for (unsigned i = 0; i < PENDING_MAX; i++) {
+		if (clients->pending[i].step == REQUEST_RELOAD)
+			pending_reload_end(clients, &clients->pending[i], code);
+	}
+}
+
 /* Somebody over TCP waits for an answer. */
 static bool is_waited_for(const struct clients *clients)
 {
@@ -229,6 +263,8 @@ static void on_turn(uv_timer_t *timer)
 			pending_call_end(clients, row, &lost);
 		else if (row->step == REQUEST_WAIT && now >= row->until_ns)
 			pending_events(clients, row);
+		else if (row->step == REQUEST_RELOAD && now >= row->until_ns)
+			pending_reload_end(clients, row, ERR_TIMEOUT);
 		any = any || row->step != REQUEST_ANSWER;
 	}
 	renew_when_idle(clients);
@@ -301,6 +337,23 @@ static int start_call(struct clients *clients, struct letter *letter, const stru
 	return rc;
 }
 
+/* The answer comes with the master's. */
+static int start_reload(struct clients *clients, struct letter *letter, const struct origin *origin,
+			bool delimiter, const struct request *request, struct err *why)
+{
+	struct pending *row =
+		pending_new(clients, letter, origin, delimiter, request, RELOAD_WAIT_MS);
+	int rc;
+
+	if (row == NULL)
+		return err_set(why, ERR_BUSY, "too many requests are being answered; ask again");
+	log_event(LOG_NOTICE, "gateway.reload", "by=%s",
+		  origin->caller.local ? "local" : origin->caller.name);
+	if ((rc = worker_ask_reload(why)) < 0)
+		row->step = REQUEST_ANSWER;
+	return rc;
+}
+
 static void read_letter(struct clients *clients, struct letter *letter, enum door_id door,
 			bool delimiter, struct request *out)
 {
@@ -317,6 +370,8 @@ static void read_letter(struct clients *clients, struct letter *letter, enum doo
 		rc = enroll_answer(gateway, &origin.caller, origin.key, out, &why);
 	else if (out->step == REQUEST_CALL)
 		rc = start_call(clients, letter, &origin, delimiter, out, &why);
+	else if (out->step == REQUEST_RELOAD)
+		rc = start_reload(clients, letter, &origin, delimiter, out, &why);
 	else if (out->step == REQUEST_WAIT &&
 		 pending_new(clients, letter, &origin, delimiter, out, out->wait_ms) == NULL)
 		rc = err_set(&why, ERR_BUSY, "too many requests are being answered; ask again");

@@ -27,6 +27,8 @@ void clients_tip(struct clients *clients, struct event_number last);
 /* An event is new: whoever waits for one gets it. */
 void clients_events(struct clients *clients);
 /* The end of a call that was given to the consensus worker. */
+/* The master has read the configuration again (0), or keeps the old one (an err_code). */
+void clients_reloaded(struct clients *clients, int code);
 void clients_call_end(struct clients *clients, const struct call_result *result);
 
 #endif

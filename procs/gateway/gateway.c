@@ -206,6 +206,13 @@ static void gateway_reload(struct worker *worker)
 	reload_access(gateway);
 }
 
+static void gateway_reloaded(struct worker *worker, int code)
+{
+	struct gateway *gateway = worker->self;
+
+	clients_reloaded(gateway->clients, code);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
 	free(handle->data);
@@ -229,5 +236,6 @@ const struct worker_ops gateway_ops = {
 	.start = gateway_start,
 	.message = gateway_message,
 	.reload = gateway_reload,
+	.reloaded = gateway_reloaded,
 	.finish = gateway_finish,
 };

@@ -258,6 +258,12 @@ int request_to_call(const Mha__Client__Request *request, const struct view *view
 		return take_member(CALL_MEMBER_REMOVE, request->member_remove->node,
 				   request->member_remove->force, request->member_remove->dry_run,
 				   view, call, why);
+	case MHA__CLIENT__REQUEST__CALL_RESTART:
+		return take_member(CALL_RESTART, request->restart->node, request->restart->force,
+				   request->restart->dry_run, view, call, why);
+	case MHA__CLIENT__REQUEST__CALL_REINIT:
+		return take_member(CALL_REINIT, request->reinit->node, request->reinit->force,
+				   request->reinit->dry_run, view, call, why);
 	default: /* check_role() refuses what is not known */
 		return err_set(why, ERR_INVALID, "request.call: is no call");
 	}
@@ -297,6 +303,10 @@ static char *name_of(const Mha__Client__Request *request)
 		return request->member_add->node;
 	case MHA__CLIENT__REQUEST__CALL_MEMBER_REMOVE:
 		return request->member_remove->node;
+	case MHA__CLIENT__REQUEST__CALL_RESTART:
+		return request->restart->node;
+	case MHA__CLIENT__REQUEST__CALL_REINIT:
+		return request->reinit->node;
 	default:
 		return none;
 	}
@@ -318,6 +328,9 @@ static const struct {
 	{MHA__CLIENT__REQUEST__CALL_PAUSE, ROLE_OPERATE, "pause"},
 	{MHA__CLIENT__REQUEST__CALL_RESUME, ROLE_OPERATE, "resume"},
 	{MHA__CLIENT__REQUEST__CALL_MAINTENANCE, ROLE_OPERATE, "maintenance"},
+	{MHA__CLIENT__REQUEST__CALL_RESTART, ROLE_OPERATE, "restart"},
+	{MHA__CLIENT__REQUEST__CALL_RELOAD, ROLE_OPERATE, "reload"},
+	{MHA__CLIENT__REQUEST__CALL_REINIT, ROLE_ADMIN, "reinit"},
 	{MHA__CLIENT__REQUEST__CALL_SET_MODE, ROLE_ADMIN, "set_mode"},
 	{MHA__CLIENT__REQUEST__CALL_AUTO_FAILOVER, ROLE_ADMIN, "auto_failover"},
 	{MHA__CLIENT__REQUEST__CALL_AUTO_SWITCH, ROLE_ADMIN, "auto_switch"},
@@ -363,7 +376,8 @@ static int check_role(const Mha__Client__Request *request, const struct caller *
 		return err_set(why, ERR_INVALID,
 			       "request.call: none that this agent knows (get_leader, get_status, "
 			       "get_history, get_events, switchover, failover, cancel, set_mode, "
-			       "auto_failover, auto_switch, pause, resume, maintenance)");
+			       "auto_failover, auto_switch, pause, resume, maintenance, "
+			       "member_add, member_remove, restart, reinit, reload)");
 	if (caller->role >= needs)
 		return 0;
 	if (caller->local)
@@ -401,6 +415,10 @@ static void read_request(const Mha__Client__Request *request, const struct view 
 	    request->call_case == MHA__CLIENT__REQUEST__CALL_ENROLL_TOKEN ||
 	    request->call_case == MHA__CLIENT__REQUEST__CALL_GET_ENROLLED) {
 		out->step = REQUEST_ENROLL;
+		return;
+	}
+	if (request->call_case == MHA__CLIENT__REQUEST__CALL_RELOAD) {
+		out->step = REQUEST_RELOAD;
 		return;
 	}
 	rc = request_to_call(request, view, &out->call, why);

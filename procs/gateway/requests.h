@@ -15,7 +15,8 @@ enum request_step {
 	REQUEST_REFUSE,     /* so it is, and says what is wrong */
 	REQUEST_CALL,       /* `call` is to be carried out; its end is the answer */
 	REQUEST_ENROLL,     /* of the gateway itself: a token, its use, or who used one */
-	REQUEST_WAIT,       /* nothing newer than `since` is here; wait for `wait_ms` at most */
+	REQUEST_RELOAD, /* the master is to read the configuration again; its end is the answer */
+	REQUEST_WAIT,   /* nothing newer than `since` is here; wait for `wait_ms` at most */
 };
 
 struct request {

@@ -68,6 +68,7 @@ struct master {
 	uv_timer_t feeding;
 	uint64_t pulse_ns;
 	bool ready_told;
+	uint64_t reloaded_ns; /* when the gateway last had it read again; 0: never */
 	bool stopping;
 	bool handover; /* how it stops */
 	bool failed;   /* it stops because it must not go on */
@@ -89,6 +90,6 @@ MUST_CHECK int conf_load(struct conf *conf, const char *path, struct err *why);
 /* The effective configuration as a sealed memory file; a descriptor or an error. */
 MUST_CHECK int conf_seal(const struct conf *conf, struct err *why);
 /* SIGHUP: take the file's new values, or say why not and go on with the old ones. */
-void reload(struct master *master);
+int reload(struct master *master);
 
 #endif

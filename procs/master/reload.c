@@ -110,7 +110,7 @@ static int take(struct master *master, const struct conf *fresh, struct err *why
 	return 0;
 }
 
-void reload(struct master *master)
+int reload(struct master *master)
 {
 	struct conf *fresh = calloc(1, sizeof(*fresh));
 	struct err why;
@@ -118,7 +118,7 @@ void reload(struct master *master)
 
 	if (fresh == NULL) {
 		log_event(LOG_ERROR, "reload.refused", "out of memory");
-		return;
+		return ERR_NO_MEMORY;
 	}
 	rc = conf_load(fresh, master->conf_path, &why);
 	if (rc == 0)
@@ -129,4 +129,5 @@ void reload(struct master *master)
 	else
 		log_event(LOG_NOTICE, "reload.done", "file=%s", master->conf_path);
 	free(fresh);
+	return rc;
 }

@@ -206,6 +206,27 @@ static void on_exit_poll(uv_poll_t *poll, int status, int events)
 	master_publish(master);
 }
 
+/* Reading the file costs little, and not more often than that. */
+#define RELOAD_GAP_MS 500
+
+/* Whoever is allowed to ask has been asked for a role by the gateway; the others have no business.
+ */
+static void reload_for(struct master *master, const struct life *life)
+{
+	int rc = ERR_BUSY;
+	struct err why;
+
+	if (life->child->id != MASTER_gateway || master->stopping)
+		return;
+	if (master->reloaded_ns == 0 ||
+	    life->heard_ns - master->reloaded_ns >= RELOAD_GAP_MS * MS) {
+		master->reloaded_ns = life->heard_ns;
+		rc = reload(master);
+	}
+	if (control_send(life->control, CONTROL_RELOADED, (uint32_t)-rc, -1, &why) < 0)
+		log_event(LOG_WARNING, "reload.not_told", "%s", why.text);
+}
+
 static void on_control_poll(uv_poll_t *poll, int status, int events)
 {
 	struct life *life = poll->data;
@@ -222,6 +243,8 @@ static void on_control_poll(uv_poll_t *poll, int status, int events)
 		return;
 	}
 	life->heard_ns = clock_boot_ns();
+	if (message.kind == CONTROL_RELOAD)
+		reload_for(master, life);
 	if (message.kind != CONTROL_READY || life->ready)
 		return;
 	life->ready = true;
@@ -452,7 +475,7 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 	if (read(master->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
 	if (info.ssi_signo == SIGHUP) {
-		reload(master);
+		(void)reload(master); /* it has logged how it ended */
 		return;
 	}
 	log_event(LOG_NOTICE, "master.signal", "signal=%u from_pid=%u", info.ssi_signo,

@@ -140,6 +140,29 @@ def case_roles(agent):
     check(answer.returncode == 3 and "has mode 0644" in answer.stderr, answer.stderr)
 
 
+def case_reload_over_the_socket(agent):
+    """Whoever has the role has the file read again and hears how that ended; others are refused."""
+    agent.with_clients(ada="admin", otto="operate", rita="read")
+    agent.start()
+    wait_for("an answer", lambda: agent.ctl("status", key="rita").returncode == 0)
+    answer = agent.ctl("reload", key="rita")
+    check(answer.returncode == 3 and "reload needs the role operate, but rita" in answer.stderr, answer.stderr)
+    check(not agent.lines("reload.done"), "a refused client had the file read")
+    answer = agent.ctl("reload", key="otto")
+    check(answer.returncode == 0 and "was read again" in answer.stdout, f"{answer}")
+    agent.wait_log("reload.done")
+    agent.wait_log("gateway.reload by=otto")
+    # A file that makes no sense: the caller hears of it, and the old configuration stays.
+    kept = agent.clients.read_text()
+    agent.write(agent.clients, "rita king nonsense\n", 0o644)
+    answer = wait_for("the refusal", lambda: (
+        lambda a: a if "the running one stays" in a.stderr else None)(agent.ctl("reload")))
+    check(answer.returncode == 3, f"{answer}")
+    agent.wait_log("reload.refused")
+    agent.write(agent.clients, kept, 0o644)
+    wait_for("it is good again", lambda: agent.ctl("reload", "--json", key="ada").returncode == 0)
+
+
 def case_revoked(agent):
     """A client whose row is gone loses its access with the reload; others stay."""
     agent.with_clients(ada="admin", rita="read")

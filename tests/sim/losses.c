@@ -193,6 +193,10 @@ static void check_operation(const struct cluster *before, const struct cluster *
 		totals.rolled_back++;
 		return;
 	}
+	if (now->kind == OPERATION_RESTART_STANDBY) {
+		totals.restarts++;
+		return;
+	}
 	totals.switchovers++;
 	if (after->primary != now->to || !after->opened)
 		fail("operation %lu is done, but n%u is primary instead of n%u",

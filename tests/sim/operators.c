@@ -61,6 +61,7 @@ static bool done(const struct cluster *cluster, const struct call *call,
 
 	switch (call->kind) {
 	case CALL_SWITCHOVER:
+	case CALL_RESTART:
 		return result->operation != 0 && cluster->operation_count > 0 &&
 		       cluster->operations[cluster->operation_count - 1].id == result->operation;
 	case CALL_FAILOVER:
@@ -82,6 +83,8 @@ static bool done(const struct cluster *cluster, const struct call *call,
 		return !settings->paused;
 	case CALL_MAINTENANCE:
 		return node_in(settings->maintenance, call->node) == call->on;
+	case CALL_REINIT:
+		return node_in(settings->reinit, call->node);
 	case CALL_MEMBER_ADD:
 		return cluster_node(cluster, call->node) != NULL &&
 		       !node_in(cluster->leaving, call->node);
@@ -202,8 +205,15 @@ static struct call some_call(const struct host *host)
 
 	if (world.options.later > 0 && random_permille(500))
 		return some_member_call();
-	if (pick < 40)
+	if (pick < 32)
 		return some_switchover(host);
+	if (pick < 40) {
+		call.kind = pick < 37 ? CALL_RESTART : CALL_REINIT;
+		call.node = some_node();
+		call.force = random_permille(500);
+		call.dry_run = random_permille(50);
+		return call;
+	}
 	if (pick < 56)
 		return some_mode();
 	if (pick < 60) {

@@ -333,6 +333,7 @@ struct totals {
 	uint64_t left;
 	uint64_t failovers;   /* promotions that nobody asked for */
 	uint64_t switchovers; /* that succeeded */
+	uint64_t restarts;    /* of standbys, that succeeded */
 	uint64_t rolled_back; /* operations that ended otherwise */
 	uint64_t forced;      /* promotions by an operator's failover */
 	uint64_t degrades;

@@ -463,6 +463,11 @@ static void switch_cases(bool taken[RULES_MAX])
 	add_taken(taken, world); /* halt/replaced */
 
 	world = started(3, 0);
+	ask_for(world, (struct call){.kind = CALL_RESTART, .node = B});
+	world_run(world, 5000);
+	add_taken(taken, world); /* steady/restarted */
+
+	world = started(3, 0);
 	ask_for(world, (struct call){.kind = CALL_SWITCHOVER,
 				     .node = B,
 				     .start_ms = world->now_ns / MS + 300});

@@ -787,3 +787,63 @@ Test(conf, a_damaged_file_is_an_error_and_never_a_crash)
 	free(damaged);
 	free(sample);
 }
+
+struct taken {
+	unsigned count;
+	unsigned defaults;
+	char name[64], mode[64];
+	unsigned name_line;
+};
+
+static void take_value(void *arg, const struct conf_value *value)
+{
+	struct taken *taken = arg;
+
+	taken->count++;
+	taken->defaults += value->line == 0;
+	if (strcmp(value->key, "cluster.name") == 0) {
+		snprintf(taken->name, sizeof(taken->name), "%s", value->value);
+		taken->name_line = value->line;
+	}
+	if (strcmp(value->key, "protection.mode") == 0)
+		snprintf(taken->mode, sizeof(taken->mode), "%s %s", value->value, value->effect);
+}
+
+Test(conf, every_value_is_told_with_its_line)
+{
+	struct taken taken = {0};
+	struct err why = {0};
+
+	cr_assert_eq(conf_values(SAMPLE_CONF, take_value, &taken, &why), 0, "%s", why.text);
+	cr_expect_str_eq(taken.name, "\"main\"");
+	cr_expect_gt(taken.name_line, 1);
+	cr_expect_str_eq(taken.mode, "auto new_log");
+	cr_expect_gt(taken.count, 60);
+	cr_expect_lt(taken.defaults, taken.count);
+	cr_expect_eq(conf_values("/nonexistent/file", take_value, &taken, &why), ERR_NOT_FOUND);
+}
+
+Test(conf, secrets_are_covered)
+{
+	static const struct {
+		const char *key, *text, *shown;
+	} cases[] = {
+		{"postgresql.parameters.ssl_passphrase_command", "\"echo abc\"", "\"********\""},
+		{"postgresql.parameters.work_mem", "\"4MB\"", "\"4MB\""},
+		{"postgresql.replication_password_file", "\"/etc/x\"", "\"/etc/x\""},
+		{"postgresql.restore_command", "\"PGPASSWORD=abc fetch %f\"",
+		 "\"PGPASSWORD=*** fetch %f\""},
+		{"postgresql.restore_command", "\"curl https://u:pw@h/%f?token=xyz\"",
+		 "\"curl https://u:**@h/%f?token=***\""},
+		{"postgresql.restore_command", "\"cp https://h:8080/a %p\"",
+		 "\"cp https://h:8080/a %p\""},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[128];
+
+		snprintf(text, sizeof(text), "%s", cases[i].text);
+		conf_redact(cases[i].key, text);
+		cr_expect_str_eq(text, cases[i].shown, "%s: %s", cases[i].key, text);
+	}
+}

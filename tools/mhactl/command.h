@@ -55,6 +55,7 @@ void command_tell_source(const struct fetched *fetched);
 
 /* The verbs that only ask. */
 int run_topology(const struct command_line *line, struct fetched *fetched);
+int run_config(const struct command_line *line, struct fetched *fetched);
 int run_doctor(const struct command_line *line, struct fetched *fetched);
 
 /* The verbs that change something. */
@@ -67,16 +68,20 @@ int run_auto_switch(const struct command_line *line, struct fetched *fetched);
 int run_pause(const struct command_line *line, struct fetched *fetched);
 int run_resume(const struct command_line *line, struct fetched *fetched);
 int run_maintenance(const struct command_line *line, struct fetched *fetched);
+int run_restart(const struct command_line *line, struct fetched *fetched);
+int run_reinit(const struct command_line *line, struct fetched *fetched);
+int run_reload(const struct command_line *line, struct fetched *fetched);
 int run_member(const struct command_line *line, struct fetched *fetched);
 
 /* enroll.c: new nodes */
 int run_enroll_token(const struct command_line *line, struct fetched *fetched);
 int run_enrolled(const struct command_line *line, struct fetched *fetched);
 
-/* What --wait waits for: the end of an operation, or that the primary of an epoch is open. */
+/* What --wait waits for: an operation's end, an epoch's primary, or a node's new data. */
 struct wait_for {
 	uint64_t operation; /* 0: none */
 	uint64_t epoch;     /* with operation 0 */
+	const char *reinit; /* a node whose data are replaced; with operation 0 and epoch 0 */
 	uint64_t since_index;
 	uint32_t since_sub;
 };

@@ -38,6 +38,42 @@ enum {
 	OPT_CONFIG = 1 << 12,
 };
 
+enum {
+	OPT_RUN_DIR = 1 << 20,
+	OPT_ENDPOINT,
+	OPT_JSON,
+	OPT_TIMEOUT,
+	OPT_HELP,
+	OPT_HOST,
+	OPT_KEY,
+	OPT_SERVER_KEY
+};
+
+static const struct option OPTIONS[] = {
+	{"run-dir", required_argument, NULL, OPT_RUN_DIR},
+	{"endpoint", required_argument, NULL, OPT_ENDPOINT},
+	{"host", required_argument, NULL, OPT_HOST},
+	{"key", required_argument, NULL, OPT_KEY},
+	{"server-key", required_argument, NULL, OPT_SERVER_KEY},
+	{"json", no_argument, NULL, OPT_JSON},
+	{"timeout", required_argument, NULL, OPT_TIMEOUT},
+	{"help", no_argument, NULL, OPT_HELP},
+	{"since", required_argument, NULL, OPT_SINCE},
+	{"to", required_argument, NULL, OPT_TO},
+	{"at", required_argument, NULL, OPT_AT},
+	{"until", required_argument, NULL, OPT_UNTIL},
+	{"for", required_argument, NULL, OPT_FOR},
+	{"config", required_argument, NULL, OPT_CONFIG},
+	{"dry-run", no_argument, NULL, OPT_DRY_RUN},
+	{"wait", no_argument, NULL, OPT_WAIT},
+	{"accept-loss", no_argument, NULL, OPT_LOSS},
+	{"yes", no_argument, NULL, OPT_YES},
+	{"quorum", required_argument, NULL, OPT_QUORUM},
+	{"pin", no_argument, NULL, OPT_PIN},
+	{"force", no_argument, NULL, OPT_FORCE},
+	{0},
+};
+
 struct verb {
 	const char *name;
 	verb_function run;
@@ -77,12 +113,21 @@ static const struct verb VERBS[] = {
 	{"pause", run_pause, OPT_UNTIL | OPT_FOR, 0, 0, "[--for TIME | --until TIME]", "no starts, no promotions; the fence stays on"},
 	{"resume", run_resume, 0, 0, 0, "", "end a pause"},
 	{"maintenance", run_maintenance, 0, 2, 2, "on|off NODE", "a node is not started, elected or counted on"},
+	{"restart", run_restart, OPT_FORCE | OPT_DRY_RUN | OPT_WAIT | OPT_YES, 1, 1,
+	 "NODE [--force] [--yes] [--dry-run] [--wait [--timeout TIME]]",
+	 "restart one node's database; a primary stays the primary"},
+	{"reinit", run_reinit, OPT_FORCE | OPT_DRY_RUN | OPT_WAIT | OPT_YES, 1, 1,
+	 "NODE [--force] [--yes] [--dry-run] [--wait [--timeout TIME]]",
+	 "replace a standby's data by a new clone"},
+	{"reload", run_reload, 0, 0, 0, "", "the agent and its database read their files again"},
 	{"enroll-token", run_enroll_token, OPT_FOR, 1, 1, "NAME [--for TIME]", "a one-time token by which a new node enrols (mha-enroll)"},
 	{"enrolled", run_enrolled, 0, 0, 0, "", "who used a token here: rows for members"},
 	{"member", run_member, OPT_FORCE | OPT_DRY_RUN, 2, 2, "add|remove NODE [--force] [--dry-run]",
 	 "a node joins or leaves; its row is in the configuration of all nodes"},
 	{"doctor", run_doctor, OPT_CONFIG, 0, 0, "[--config FILE]",
 	 "what is wrong with host, keys, clocks, ports, fence, disks and database, and what to do"},
+	{"config", run_config, OPT_CONFIG | OPT_YES, 1, 2, "show|check [FILE]|edit [--config FILE] [--yes]",
+	 "what is in effect and where it comes from; whether a file is good; change it"},
 	{"version", run_version, 0, 0, 0, "", "versions of this program and of the agent"},
 	{"help", run_help, 0, 0, 0, "", "this text"},
 };
@@ -278,10 +323,35 @@ static int run_version(const struct command_line *line, struct fetched *fetched)
 	return EXIT_DONE;
 }
 
+/* For what completes command lines, and for tests of documents. */
+static json_t *verbs_to_json(void)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < COUNT_OF(VERBS); i++) {
+		const struct verb *verb = &VERBS[i];
+		json_t *options = json_array();
+
+		for (size_t k = 0; OPTIONS[k].name != NULL; k++) {
+			const unsigned bit = (unsigned)OPTIONS[k].val;
+
+			if (bit < OPT_RUN_DIR && (bit & verb->options) != 0)
+				json_array_append_new(options, json_string(OPTIONS[k].name));
+		}
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:i, s:i, s:o}", "verb",
+						      verb->name, "usage", verb->usage, "help",
+						      verb->help, "arguments_min", (int)verb->min,
+						      "arguments_max", (int)verb->max, "options",
+						      options));
+	}
+	return list;
+}
+
 static int run_help(const struct command_line *line, struct fetched *fetched)
 {
-	UNUSED(line);
 	UNUSED(fetched);
+	if (line->json)
+		return command_json(verbs_to_json());
 	usage(stdout);
 	return EXIT_DONE;
 }
@@ -396,42 +466,6 @@ static bool take_option(int option, const char *value, struct command_line *line
 		return true;
 	}
 }
-
-enum {
-	OPT_RUN_DIR = 1 << 20,
-	OPT_ENDPOINT,
-	OPT_JSON,
-	OPT_TIMEOUT,
-	OPT_HELP,
-	OPT_HOST,
-	OPT_KEY,
-	OPT_SERVER_KEY
-};
-
-static const struct option OPTIONS[] = {
-	{"run-dir", required_argument, NULL, OPT_RUN_DIR},
-	{"endpoint", required_argument, NULL, OPT_ENDPOINT},
-	{"host", required_argument, NULL, OPT_HOST},
-	{"key", required_argument, NULL, OPT_KEY},
-	{"server-key", required_argument, NULL, OPT_SERVER_KEY},
-	{"json", no_argument, NULL, OPT_JSON},
-	{"timeout", required_argument, NULL, OPT_TIMEOUT},
-	{"help", no_argument, NULL, OPT_HELP},
-	{"since", required_argument, NULL, OPT_SINCE},
-	{"to", required_argument, NULL, OPT_TO},
-	{"at", required_argument, NULL, OPT_AT},
-	{"until", required_argument, NULL, OPT_UNTIL},
-	{"for", required_argument, NULL, OPT_FOR},
-	{"config", required_argument, NULL, OPT_CONFIG},
-	{"dry-run", no_argument, NULL, OPT_DRY_RUN},
-	{"wait", no_argument, NULL, OPT_WAIT},
-	{"accept-loss", no_argument, NULL, OPT_LOSS},
-	{"yes", no_argument, NULL, OPT_YES},
-	{"quorum", required_argument, NULL, OPT_QUORUM},
-	{"pin", no_argument, NULL, OPT_PIN},
-	{"force", no_argument, NULL, OPT_FORCE},
-	{0},
-};
 
 static bool parse_options(int argc, char **argv, struct command_line *line, unsigned *given)
 {

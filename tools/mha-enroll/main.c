@@ -24,6 +24,7 @@ struct wishes {
 	const char *host;
 	const char *folder;
 	Mha__Client__Enroll enroll;
+	bool help;
 };
 
 static void usage(FILE *to)
@@ -62,6 +63,7 @@ static bool take_options(int argc, char **argv, struct wishes *wishes)
 		{"peer-port", required_argument, NULL, 'p'},
 		{"postgres-port", required_argument, NULL, 'q'},
 		{"folder", required_argument, NULL, 'f'},
+		{"help", no_argument, NULL, 'H'},
 		{0},
 	};
 	bool right = true;
@@ -87,12 +89,17 @@ static bool take_options(int argc, char **argv, struct wishes *wishes)
 		case 'f':
 			wishes->folder = optarg;
 			break;
+		case 'H':
+			wishes->help = true;
+			break;
 		default:
 			right = false;
 			break;
 		}
 	}
-	return right && optind == argc && wishes->host != NULL && wishes->enroll.address[0] != '\0';
+	if (!right || optind != argc)
+		return false;
+	return wishes->help || (wishes->host != NULL && wishes->enroll.address[0] != '\0');
 }
 
 static int read_token(struct token *token, struct err *why)
@@ -226,10 +233,6 @@ int main(int argc, char **argv)
 	struct wishes wishes = {.folder = FOLDER};
 	struct err why = {0};
 
-	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-		usage(stdout);
-		return EXIT_DONE;
-	}
 	mha__client__enroll__init(&wishes.enroll);
 	wishes.enroll.kind = data;
 	wishes.enroll.address = nowhere;
@@ -238,6 +241,10 @@ int main(int argc, char **argv)
 	if (!take_options(argc, argv, &wishes)) {
 		usage(stderr);
 		return EXIT_USAGE;
+	}
+	if (wishes.help) {
+		usage(stdout);
+		return EXIT_DONE;
 	}
 	/* A core file would hold the keys. */
 	if (!OS_SANITIZED)

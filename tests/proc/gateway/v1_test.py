@@ -322,14 +322,14 @@ class Streams(Case):
         for back in self.streams[1:]:
             self.assertTrue(until(lambda: back.ids() == ["7.0", "8.0"]), back.events)
         # Longer than a connection may be idle: a comment came, and it hears events still.
-        self.assertTrue(until(lambda: all(back.comments for back in self.streams[1:]), 60))
+        self.assertTrue(until(lambda: all(back.comments for back in self.streams[1:])))
         self.tell(9)
         for back in self.streams[1:]:
             self.assertTrue(until(lambda: back.ids()[-1] == "9.0"), back.events)
         # Who has left takes up no room.
         for back in self.streams[1:]:
             back.close()
-        self.assertTrue(until(lambda: self.metric("mha4rdb_http_streams") == 0, 30))
+        self.assertTrue(until(lambda: self.metric("mha4rdb_http_streams") == 0))
         self.assertEqual(self.metric("mha4rdb_http_streams_slow_total"), 0)
 
     def test_gap(self):
@@ -354,7 +354,7 @@ class Streams(Case):
         """A client that asks for the stream and reads nothing."""
         each = socket.socket()
         each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
-        each.settimeout(20)
+        each.settimeout(60)
         each.connect(("127.0.0.1", self.agent.http))
         each.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
         return each
@@ -370,7 +370,7 @@ class Streams(Case):
         self.assertEqual(self.ask("GET", "/primary")[0], 200)
         clients.pop().close()
         again = self.stream()
-        self.assertTrue(until(lambda: self.metric("mha4rdb_http_streams") <= STREAMS_MAX - 1, 30))
+        self.assertTrue(until(lambda: self.metric("mha4rdb_http_streams") <= STREAMS_MAX - 1))
         if not again.ids():
             again = self.stream()
         self.assertTrue(until(lambda: again.ids() == ["5.0"]), again.events)
@@ -386,9 +386,9 @@ class Streams(Case):
             self.tell(index, text)
             self.assertTrue(until(lambda: quick.ids()[-1] == f"{index}.0"), index)
         self.assertTrue(until(
-            lambda: self.metric("mha4rdb_http_streams_slow_total") == 1, 60))
+            lambda: self.metric("mha4rdb_http_streams_slow_total") == 1))
         self.assertTrue(until(lambda: "gateway.stream_slow" in self.agent.said()))
-        self.assertTrue(until(lambda: self.metric("mha4rdb_http_streams") == 1, 30))
+        self.assertTrue(until(lambda: self.metric("mha4rdb_http_streams") == 1))
         self.assertEqual(quick.ids(), [f"{index}.0" for index in range(5, 106)])
         slow.close()
 

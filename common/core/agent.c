@@ -186,6 +186,7 @@ static void take_local_facts(struct agent *agent, const struct facts *seen)
 	agent->self.wal_oldest = kept.wal_oldest;
 	agent->self_known = seen->db != DB_UNKNOWN || agent->self_known;
 	agent->self_ns = agent->now_ns;
+	agent->presumed_ns = 0;
 	/* A monitor that has just started knows less than what it reported before. */
 	if (seen->db == DB_UNKNOWN)
 		agent->self = kept;
@@ -252,8 +253,10 @@ static void order_done(struct agent *agent, const struct order *order)
 	case ORDER_DB_START:
 	case ORDER_DB_CONFIGURE:
 		/* Until dbmon looks: nobody replaces the data under a server. */
-		if (order->kind == ORDER_DB_START && agent->self.db == DB_DOWN)
+		if (order->kind == ORDER_DB_START && agent->self.db == DB_DOWN) {
 			agent->self.db = DB_STARTING;
+			agent->presumed_ns = agent->now_ns;
+		}
 		if (!order->keep_rule || !agent->configured.known) {
 			agent->configured.rule = order->rule;
 			agent->configured.rule_kept = order->keep_rule;
@@ -508,6 +511,12 @@ static void track(struct agent *agent)
 	 */
 	recovery_patience =
 		node_in(agent->cluster.joining, agent->config.self) ? patience : 10 * patience;
+	/* It ended again before dbmon saw it: what dbmon said before is true again. */
+	if (agent->presumed_ns != 0 && now - agent->presumed_ns > 2 * agent->config.election_ns) {
+		agent->presumed_ns = 0;
+		if (self->db == DB_STARTING)
+			agent->self.db = DB_DOWN;
+	}
 	since(&agent->lease_lost_ns,
 	      self->db == DB_PRIMARY && agent_is_primary(agent) && !agent_has_lease(agent), now);
 	since(&agent->hung_ns, self->db == DB_HUNG, now);

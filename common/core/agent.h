@@ -246,7 +246,9 @@ struct agent {
 	uint64_t lease_lost_ns; /* since when a primary here has had no lease; 0: it has one */
 	uint64_t hung_ns;       /* since when the database here has not answered; 0: it does */
 	uint64_t stalled_ns;    /* since when it should stream and does not; 0: it does */
-	uint64_t starting_ns;   /* since when it starts, though it could stream; 0: it does not */
+	/* Since when a start is done that dbmon has not said a word about; 0: it has. */
+	uint64_t presumed_ns;
+	uint64_t starting_ns; /* since when it starts, though it could stream; 0: it does not */
 	/* Where this standby gets WAL that the primary has no more; agent_detour.c. */
 	struct detour {
 		uint64_t epoch;  /* it is about */

@@ -102,6 +102,8 @@ void stream_disconnect(struct host *host)
 		pg->receiving = false;
 		if (pg->flushed < pg->inserted)
 			pg->flushed = pg->inserted;
+		if (pg->state == PG_RECOVERING && pg->consistent_at != 0)
+			pg_ready(host);
 	}
 	pg->connection = 0;
 }

@@ -576,16 +576,31 @@ static void track(struct agent *agent)
 	agent_track_servers(agent);
 }
 
+/* It changes all the time: told with whatever else is told. */
+static void tell_of_primary(const struct agent *agent, struct facts *facts)
+{
+	uint64_t since_ns = agent->seen_ns != 0 ? agent->seen_ns : agent->listening_ns;
+	uint64_t age_ms = (agent->now_ns - since_ns) / 1000000;
+
+	facts->primary_epoch = agent->seen_epoch;
+	facts->primary_seen = agent->seen;
+	facts->primary_age_ms = age_ms < UINT32_MAX ? (uint32_t)age_ms : UINT32_MAX;
+}
+
 static void publish_facts(struct agent *agent, struct effects *effects)
 {
 	bool changed;
 
 	agent->own = agent_own_facts(agent);
 	agent->own.seq = agent->facts_sent.seq;
+	agent->own.primary_epoch = agent->facts_sent.primary_epoch;
+	agent->own.primary_seen = agent->facts_sent.primary_seen;
+	agent->own.primary_age_ms = agent->facts_sent.primary_age_ms;
 	changed = memcmp(&agent->own, &agent->facts_sent, sizeof(agent->own)) != 0;
 	if (!changed && agent->now_ns - agent->facts_sent_ns < agent->config.election_ns / 4)
 		return;
 	agent->own.seq = agent->now_ns > agent->own.seq ? agent->now_ns : agent->own.seq + 1;
+	tell_of_primary(agent, &agent->own);
 	agent->facts_sent = agent->own;
 	agent->facts_sent_ns = agent->now_ns;
 	effect_add(effects, FX_FACTS)->answer.facts = agent->own;

@@ -314,6 +314,7 @@ struct agent {
 	uint64_t seen_epoch; /* the furthest position of its primary that was heard of, and when */
 	wal_lsn seen;
 	uint64_t seen_ns;
+	uint64_t listening_ns; /* since when that primary is listened to */
 	/* The serving primary's leader: standbys that it may wait for. */
 	struct standing {
 		uint64_t good_ns; /* streams and confirms since then; 0: it does not */

@@ -190,6 +190,12 @@ uint64_t agent_at_risk(const struct agent *agent, wal_lsn usable)
 	for (node_id id = 1; id <= NODES_MAX; id++)
 		if (survey_complete(agent, id) && survey_usable(agent, id) > seen)
 			seen = survey_usable(agent, id);
+	/* Others may have heard it for longer. */
+	for (node_id id = 1; id <= NODES_MAX; id++)
+		if (agent->peers[id].known &&
+		    agent->peers[id].facts.primary_epoch == agent->cluster.epoch &&
+		    agent->peers[id].facts.primary_seen > seen)
+			seen = agent->peers[id].facts.primary_seen;
 	if (seen == 0)
 		return LOSS_NOT_BOUNDED;
 	return seen > usable ? seen - usable : 0;

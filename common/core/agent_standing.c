@@ -164,6 +164,7 @@ static void track_seen(struct agent *agent)
 		agent->seen_epoch = cluster->epoch;
 		agent->seen = 0;
 		agent->seen_ns = 0;
+		agent->listening_ns = agent->now_ns;
 	}
 	if (agent_is_primary(agent)) {
 		facts = &agent->self;

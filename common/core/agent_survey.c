@@ -199,11 +199,36 @@ static bool has_answered(const struct agent *agent, node_id id)
 	       !node_in(agent->cluster.rebuilding, id);
 }
 
+/*
+ * When anybody heard of the primary last, as far as is known here: others may have let it serve
+ * while this node was cut off from it. `vague`: that one has only begun to listen then.
+ */
+static uint64_t last_heard(const struct agent *agent, bool *vague)
+{
+	uint64_t last_ns = agent->seen_ns;
+
+	*vague = false;
+	for (node_id id = 1; id <= NODES_MAX; id++) {
+		const struct peer *peer = &agent->peers[id];
+		uint64_t age_ns = peer->facts.primary_age_ms * UINT64_C(1000000);
+
+		if (!peer->known || id == agent->cluster.primary || id == agent->config.self ||
+		    peer->facts.primary_epoch != agent->cluster.epoch || peer->heard_ns < age_ns ||
+		    peer->heard_ns - age_ns <= last_ns)
+			continue;
+		last_ns = peer->heard_ns - age_ns;
+		*vague = peer->facts.primary_seen == 0;
+	}
+	return last_ns;
+}
+
 static uint8_t lag_hold(const struct agent *agent, node_id choice)
 {
 	const struct settings *settings = &agent->cluster.settings;
 	uint64_t level_ns = agent->level_ns[choice];
 	uint64_t at_risk = agent_at_risk(agent, survey_usable(agent, choice));
+	bool vague;
+	uint64_t last_ns = last_heard(agent, &vague);
 
 	/* By its own answer the primary has nothing that the choice has not. */
 	if (has_answered(agent, agent->cluster.primary) &&
@@ -211,10 +236,10 @@ static uint8_t lag_hold(const struct agent *agent, node_id choice)
 		return HOLD_NONE;
 	if (agent->seen == 0 || level_ns == 0)
 		return HOLD_LAG_UNKNOWN;
-	if (at_risk > settings->max_lag_bytes ||
-	    (agent->seen_ns > level_ns &&
-	     agent->seen_ns - level_ns > settings->max_lag_ms * UINT64_C(1000000)))
+	if (at_risk > settings->max_lag_bytes)
 		return HOLD_LAG;
+	if (last_ns > level_ns && last_ns - level_ns > settings->max_lag_ms * UINT64_C(1000000))
+		return vague ? HOLD_LAG_UNKNOWN : HOLD_LAG;
 	return HOLD_NONE;
 }
 

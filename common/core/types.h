@@ -186,6 +186,13 @@ struct facts {
 	/* The operation for which its agent last stopped the database, to start it again; 0: none.
 	 */
 	uint64_t restarted;
+	/*
+	 * When this was sent: how far this node has heard the primary of that epoch to be (0: not
+	 * at all), and how long ago in ms, or since when it has listened in vain.
+	 */
+	uint64_t primary_epoch;
+	wal_lsn primary_seen;
+	uint32_t primary_age_ms;
 };
 
 #endif

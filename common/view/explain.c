@@ -141,8 +141,9 @@ static void hold_reason_text(const struct view *view, const struct decision *hel
 		break;
 	case HOLD_LAG_UNKNOWN:
 		snprintf(reason, VIEW_SENTENCE,
-			 "the position of the primary before was never heard, so nobody knows what "
-			 "would be lost");
+			 "the primary before was not heard to its end, so nobody knows what would "
+			 "be "
+			 "lost");
 		break;
 	default:
 		snprintf(reason, VIEW_SENTENCE, "%s", hold_reason_name(hold));

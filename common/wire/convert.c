@@ -182,6 +182,9 @@ void facts_to_message(const struct facts *facts, const char *detail, struct fact
 	out->facts.wal_oldest = facts->wal_oldest;
 	out->facts.roster = facts->roster;
 	out->facts.restarted = facts->restarted;
+	out->facts.primary_epoch = facts->primary_epoch;
+	out->facts.primary_seen = facts->primary_seen;
+	out->facts.primary_age_ms = facts->primary_age_ms;
 	out->facts.detail = detail == NULL ? nothing : text.to;
 }
 
@@ -215,6 +218,9 @@ int facts_from_message(const Mha__Bus__Facts *message, struct facts *facts, stru
 	made.wal_oldest = message->wal_oldest;
 	made.roster = message->roster;
 	made.restarted = message->restarted;
+	made.primary_epoch = message->primary_epoch;
+	made.primary_seen = message->primary_seen;
+	made.primary_age_ms = message->primary_age_ms;
 	*facts = made;
 	return 0;
 }

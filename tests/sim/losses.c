@@ -267,6 +267,14 @@ static bool barred_node_exists(const struct cluster *cluster)
 	return false;
 }
 
+/* Adopted as it was found, it may not be made primary again, and others lack what it has. */
+static bool barred_primary(const struct cluster *cluster)
+{
+	const struct node *node = cluster_node(cluster, cluster->primary);
+
+	return node != NULL && node->priority == 0;
+}
+
 static bool on_record(const struct cluster *cluster, uint8_t hold)
 {
 	return cluster->decision_count > 0 &&
@@ -291,7 +299,8 @@ bool check_blocked(void)
 	case HOLD_ANSWERS:
 		return !world.forcing && (agent->verdict.missing & lost_nodes()) != 0;
 	case HOLD_NO_CANDIDATE:
-		return lost_nodes() != 0 && barred_node_exists(cluster);
+		return barred_primary(cluster) ||
+		       (lost_nodes() != 0 && barred_node_exists(cluster));
 	case HOLD_LAG:
 	case HOLD_LAG_UNKNOWN:
 		return !world.forcing && lost_nodes() != 0;

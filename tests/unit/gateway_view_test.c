@@ -444,7 +444,7 @@ Test(view, every_hold_says_why_and_what_to_do)
 		[HOLD_PAUSED] = "paused",
 		[HOLD_BUDGET] = "within an hour",
 		[HOLD_LAG] = "3072 kB would be lost",
-		[HOLD_LAG_UNKNOWN] = "never heard",
+		[HOLD_LAG_UNKNOWN] = "not heard to its end",
 	};
 
 	for (uint8_t hold = HOLD_NONE + 1; hold < HOLD_COUNT; hold++) {

@@ -78,7 +78,7 @@ def nobody_serves(run):
 def rebuilds(run, node):
     """How often this node's data were rewound or cloned, from its agent's own log."""
     with open(node["log"], encoding="utf-8", errors="replace") as handle:
-        return len(re.findall(r"kind=(?:db_rewind|db_clone)", handle.read()))
+        return len(re.findall(r"database\.order order=(?:rewind|clone) ", handle.read()))
 
 
 def wait_standbys(run):
@@ -127,6 +127,38 @@ def switchovers(run):
         wait_status(run, old, "nothing to stand against a switchover", lambda s: ctl(
             run, old, "switchover", "--dry-run", "--to", other_data(run, old)["name"])[0] == 0)
         seconds = switch(run, other_data(run, old))
+    return seconds
+
+
+def restarted(run, asked, node):
+    """`mhactl restart` of a node at another node's agent: a new server, and the same primary."""
+    primary = run.lab.primary()
+    before = run.lab.postmaster(node).pid
+    ask(run, asked, "restart", node["name"], "--wait", "--yes")
+    wait_until(lambda: getattr(run.lab.postmaster(node), "pid", before) != before, run.deadline,
+               f"another postmaster on {node['name']}")
+    run.writes_go_on()
+    run.whole()
+    if run.lab.primary()["name"] != primary["name"]:
+        raise LabError(f"the restart of {node['name']} moved the primary")
+
+
+def restarts(run):
+    """a standby and the primary are restarted and a standby is built anew, by mhactl"""
+    primary = run.lab.primary()
+    standby = other_data(run, primary)
+    ask(run, standby, "reload")
+    restarted(run, primary, standby)
+    run.faults.append({"kind": "restart", "node": primary["name"], "at_ns": now_ns()})
+    restarted(run, primary, primary)
+    before = rebuilds(run, standby)
+    ask(run, primary, "reinit", standby["name"], "--wait", "--yes")
+    if rebuilds(run, standby) == before:
+        raise LabError(f"{standby['name']} was not built anew")
+    seconds = run.whole()
+    code, text = ctl(run, primary, "reinit", primary["name"], "--yes")
+    if code == 0:
+        raise LabError(f"a primary was to be built anew: {text}")
     return seconds
 
 
@@ -373,7 +405,7 @@ PREFERRED_NODE = "n2"
 PREFERRED_SETTINGS = (("members.n2.priority", "200"), ("failover.auto_primary_switch", "on"),
                       ("failover.switch_back_after", "3s"))
 THREE = {"switchover": switchover, "switchovers": switchovers,
-         "switchover-refused": switchover_refused,
+         "switchover-refused": switchover_refused, "restarts": restarts,
          "switchover-target-dies": switchover_target_dies, "mode-changes": mode_changes,
          "pause": pause, "auto-failover-off": auto_failover_off, "maintenance": maintenance,
          "performance-loss": performance_loss}

@@ -15,7 +15,6 @@ enum control_kind {
 	CONTROL_CONF = 1, /* a new configuration; its sealed memfd comes with the packet */
 	CONTROL_SECRET,   /* a new secret in a sealed memfd; the configuration follows */
 	CONTROL_STOP,     /* end orderly; flag 1: hand over first */
-	CONTROL_RELOADED, /* to who asked for it: how it ended; flag: 0, or an err_code negated */
 	/* worker -> master */
 	CONTROL_READY, /* start() succeeded */
 	CONTROL_ALIVE, /* the loop turns; every CONTROL_ALIVE_MS */
@@ -24,6 +23,8 @@ enum control_kind {
 	CONTROL_REFUSED,
 	CONTROL_RELOAD, /* the gateway's only: an operator wants the file read again, as by SIGHUP
 			 */
+	/* master -> who asked for it: how that ended; flag: 0, or an err_code negated */
+	CONTROL_RELOADED,
 };
 
 #define CONTROL_ALIVE_MS 1000

@@ -168,6 +168,11 @@ node_set survey_missing(const struct agent *agent);
 struct entry survey_held(const struct agent *agent);
 /* An answer of `node` with a position was taken. */
 bool survey_complete(const struct agent *agent, node_id node);
+/*
+ * A planned switch in max_performance, and the old primary has not said how far it got: what the
+ * choice lacks of it would be lost.
+ */
+bool survey_owes_primary(const struct agent *agent);
 /* Where the WAL of `node`, as it has answered, leaves the lineage. */
 wal_lsn survey_usable(const struct agent *agent, node_id node);
 

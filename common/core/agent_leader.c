@@ -311,6 +311,16 @@ static bool survey_outdone(const struct agent *agent)
 	return false;
 }
 
+/* Nobody waited for the last commits: only the old primary can show that nothing is lost. */
+static bool primary_awaited(const struct agent *agent)
+{
+	const struct facts *facts =
+		agent_facts(agent, agent->cluster.primary, agent->config.election_ns / 2);
+
+	return survey_owes_primary(agent) && facts != NULL && facts->db != DB_ABSENT &&
+	       facts->db != DB_BROKEN;
+}
+
 /* Everybody who can be heard has answered; or a moment passed since it was enough. */
 static bool survey_ripe(const struct agent *agent)
 {
@@ -329,6 +339,8 @@ static bool survey_ripe(const struct agent *agent)
 	if (awaited != NULL)
 		grace = awaited->kind == OPERATION_RESTART ? 10 * agent->config.election_ns
 							   : agent->config.election_ns;
+	if (primary_awaited(agent))
+		return agent->now_ns - agent->survey_enough_ns >= 10 * agent->config.election_ns;
 	if (agent->now_ns - agent->survey_enough_ns >= grace)
 		return true;
 	/* What has just been stopped answers without a position first. */

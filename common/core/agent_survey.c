@@ -222,6 +222,15 @@ static uint64_t last_heard(const struct agent *agent, bool *vague)
 	return last_ns;
 }
 
+bool survey_owes_primary(const struct agent *agent)
+{
+	const struct cluster *cluster = &agent->cluster;
+
+	return cluster_switching(cluster) != NULL && unprotected(cluster) &&
+	       cluster->primary != NODE_NONE && agent->verdict.choice != cluster->primary &&
+	       !has_answered(agent, cluster->primary);
+}
+
 static uint8_t lag_hold(const struct agent *agent, node_id choice)
 {
 	const struct settings *settings = &agent->cluster.settings;
@@ -252,7 +261,10 @@ uint8_t survey_hold(const struct agent *agent)
 		return HOLD_ANSWERS;
 	if (agent->verdict.verdict == SURVEY_NO_CANDIDATE)
 		return HOLD_NO_CANDIDATE;
-	if (choice == cluster->primary || cluster_switching(cluster) != NULL)
+	if (choice == cluster->primary)
+		return HOLD_NONE;
+	/* Without the old primary's answer a planned switch is no better than a failover. */
+	if (cluster_switching(cluster) != NULL && !survey_owes_primary(agent))
 		return HOLD_NONE;
 	if (!cluster->settings.auto_failover)
 		return HOLD_AUTO_FAILOVER;
@@ -374,6 +386,8 @@ struct entry survey_assignment(const struct agent *agent, node_id choice, bool f
 		decision->cause = CAUSE_OPERATOR;
 	else if (entry.assign.resume)
 		decision->cause = CAUSE_RESUMED;
+	else if (survey_owes_primary(agent))
+		decision->cause = CAUSE_DB_DOWN;
 	decision->to = choice;
 	decision->usable = survey_usable(agent, choice);
 	decision->after = entry.assign.record;

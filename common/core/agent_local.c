@@ -51,6 +51,9 @@ bool agent_give(struct agent *agent, struct effects *effects, const struct order
 		   (same || (pending->failures > 0 && pending->kind == order->kind))) {
 		return false;
 	}
+	/* Its answer will not be taken: what the file says now, nobody has told. */
+	if (!same && pending->id != 0 && pending->kind == ORDER_DB_CONFIGURE)
+		agent->configured.known = false;
 	if (!same || pending->id == 0) {
 		uint64_t clock = agent->now_ns;
 

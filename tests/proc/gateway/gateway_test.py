@@ -624,7 +624,7 @@ class Requests(Case):
 
     def test_a_subscriber_finds_out_what_it_missed(self):
         self.live()
-        self.agent.said_ok('event 5 0 member.changed {}')
+        self.assertTrue(until(lambda: self.agent.said_ok('event 5 0 member.changed {}'), 60))
         tips = Zmtp(self.agent.events, b"SUB")
         tips.send(b"\x01")
         seen = (0, 0)

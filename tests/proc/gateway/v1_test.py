@@ -299,7 +299,9 @@ class Streams(Case):
         raise AssertionError(name)
 
     def tell(self, index, text="{}"):
-        self.assertTrue(self.agent.said_ok(f"event {index} 0 member.changed {text}"))
+        # The gateway's queue may be full for a moment.
+        self.assertTrue(until(
+            lambda: self.agent.said_ok(f"event {index} 0 member.changed {text}"), 60))
 
     def test_live_and_resumed(self):
         self.begin()

@@ -146,6 +146,20 @@ Test(agent_mode, performance_waits_for_nobody_and_reports_what_is_at_risk)
 	cr_expect_gt(decision->at_risk_ms, 900);
 }
 
+Test(agent_mode, performance_asks_the_witness_how_long_the_primary_served)
+{
+	struct world *world = with_mode(2, 1, MODE_MAX_PERFORMANCE);
+
+	/* The standby has all that it has heard of, but the primary served on with the witness. */
+	world->hosts[B].cut = true;
+	world_run(world, 12000);
+	cr_assert_eq(world_writer(world), A);
+	world_kill_host(world, A);
+	world->hosts[B].cut = false;
+	world_until(world, "held for the lag", 20000, blocked);
+	cr_expect_eq(world->hosts[world->leader].agent.hold, HOLD_LAG);
+}
+
 Test(agent_mode, performance_does_not_lose_more_than_the_bound)
 {
 	struct world *world = with_mode(3, 0, MODE_MAX_PERFORMANCE);

@@ -26,10 +26,7 @@ uint64_t consensus_now_ns(void)
 
 uint64_t consensus_wall_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return clock_wall_ms();
 }
 
 bool consensus_takes_part(const struct consensus *self)

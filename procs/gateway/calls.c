@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -21,14 +20,6 @@ static uint64_t now_ms(void)
 }
 
 /* Schedules are told by the wall clock. */
-static uint64_t wall_ms(void)
-{
-	struct timespec now;
-
-	CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / MS_PER_NS;
-}
-
 int calls_init(struct http_calls *calls, struct gateway *gateway, struct err *why)
 {
 	memset(calls, 0, sizeof(*calls));
@@ -154,8 +145,8 @@ bool call_begin(struct http_calls *calls, struct http_call *call)
 			      "the body has more than %d bytes", ACTION_BODY_MAX);
 		return true;
 	}
-	if (action_read(call->action, call->body, call->size, gateway_look(gateway), wall_ms(),
-			&call->asked, &call->answer) != 0 ||
+	if (action_read(call->action, call->body, call->size, gateway_look(gateway),
+			clock_wall_ms(), &call->asked, &call->answer) != 0 ||
 	    !has_role(call->action, &call->who, call->asked.needs, &call->answer))
 		return true;
 	if (gateway_call(gateway, &call->asked.call, call->who.name, &why) < 0) {

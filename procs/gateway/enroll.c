@@ -1,7 +1,6 @@
 #include "gateway/enroll.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -9,14 +8,6 @@
 #include "os/clock.h"
 
 #define MS_PER_MINUTE UINT64_C(60000)
-
-static uint64_t wall_ms(void)
-{
-	struct timespec now;
-
-	CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static int issue(struct gateway *gateway, const struct caller *caller,
 		 const Mha__Client__EnrollToken *wanted, struct request *out, struct err *why)
@@ -38,7 +29,7 @@ static int issue(struct gateway *gateway, const struct caller *caller,
 	if (rc < 0)
 		return rc;
 	body.token = text;
-	body.expires_ms = wall_ms() +
+	body.expires_ms = clock_wall_ms() +
 			  (wanted->minutes == 0 ? TOKEN_MINUTES : wanted->minutes) * MS_PER_MINUTE;
 	reply.body_case = MHA__CLIENT__REPLY__BODY_TOKEN_REPLY;
 	reply.token_reply = &body;

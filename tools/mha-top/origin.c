@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "os/clock.h"
 
 #define ASK_TIMEOUT_MS 2000
 #define FRAMES_MAX     1000000
@@ -98,14 +98,6 @@ int origin_open_local(struct origin **opened, const char *run_dir, struct err *w
 	return ERR_NOT_FOUND;
 }
 
-static uint64_t wall_ms(void)
-{
-	struct timespec now;
-
-	CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void no_trouble(Mha__Client__Frame *frame)
 {
 	static char none[] = "";
@@ -153,7 +145,7 @@ static int ask_all(struct client *client, Mha__Client__Events *since, struct rec
 			events->body_case != MHA__CLIENT__REPLY__BODY_EVENTS))
 		rc = err_set(why, ERR_CORRUPT, "the agent answers another question than was asked");
 	if (rc == 0) {
-		frame.wall_ms = wall_ms();
+		frame.wall_ms = clock_wall_ms();
 		frame.status = status->status;
 		frame.history = history->history;
 		frame.events = events->events;
@@ -175,7 +167,7 @@ static void tell_trouble(struct record_writer *writer, struct err *why)
 	struct err failed;
 
 	mha__client__frame__init(&frame);
-	frame.wall_ms = wall_ms();
+	frame.wall_ms = clock_wall_ms();
 	frame.trouble = why->text;
 	if (record_write(writer, &frame, &failed) < 0)
 		_exit(1);

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/macros.h"
@@ -11,6 +10,7 @@
 #include "mhactl/command.h"
 #include "mhactl/print.h"
 #include "mhactl/when.h"
+#include "os/clock.h"
 #include "os/sanitizer.h"
 #include "view/json.h"
 
@@ -206,7 +206,9 @@ void command_tell_source(const struct fetched *fetched)
 			fetched->view.age_ms < 0 ? 0 : (double)fetched->view.age_ms / 1e3);
 }
 
-static int run_status(const struct command_line *line, struct fetched *fetched)
+/* What status and topology have in common: the same facts, shown by `print`. */
+static int show_status(const struct command_line *line, struct fetched *fetched,
+		       void (*print)(const Mha__Client__Status *, bool, FILE *))
 {
 	struct err why = {0};
 	int rc = fetch_status(&line->from, fetched, &why);
@@ -216,8 +218,13 @@ static int run_status(const struct command_line *line, struct fetched *fetched)
 	command_tell_source(fetched);
 	if (line->json)
 		return command_json(status_to_json(fetched->status));
-	print_status(fetched->status, line->colours, stdout);
+	print(fetched->status, line->colours, stdout);
 	return EXIT_DONE;
+}
+
+static int run_status(const struct command_line *line, struct fetched *fetched)
+{
+	return show_status(line, fetched, print_status);
 }
 
 static int run_list(const struct command_line *line, struct fetched *fetched)
@@ -241,16 +248,7 @@ static int run_list(const struct command_line *line, struct fetched *fetched)
 
 int run_topology(const struct command_line *line, struct fetched *fetched)
 {
-	struct err why = {0};
-	int rc = fetch_status(&line->from, fetched, &why);
-
-	if (rc < 0)
-		return command_failed(rc, &why);
-	command_tell_source(fetched);
-	if (line->json)
-		return command_json(status_to_json(fetched->status));
-	print_topology(fetched->status, line->colours, stdout);
-	return EXIT_DONE;
+	return show_status(line, fetched, print_topology);
 }
 
 static int run_history(const struct command_line *line, struct fetched *fetched)
@@ -374,14 +372,6 @@ static bool parse_since(const char *text, struct command_line *line)
 	return text_parse_u64(copy, &line->since_index);
 }
 
-static uint64_t wall_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static bool wrong_value(const char *name, const char *text, const char *wanted)
 {
 	fprintf(stderr, "mhactl: --%s %s: %s\n", name, text, wanted);
@@ -390,7 +380,7 @@ static bool wrong_value(const char *name, const char *text, const char *wanted)
 
 static bool take_time(const char *name, const char *text, uint64_t *ms)
 {
-	return when_parse_time(text, wall_ms(), ms) ||
+	return when_parse_time(text, clock_wall_ms(), ms) ||
 	       wrong_value(name, text, "a time is wanted: +10min, 12:00 or 2026-01-31T12:00[Z]");
 }
 
@@ -437,7 +427,7 @@ static bool take_option(int option, const char *value, struct command_line *line
 	case OPT_FOR:
 		if (!take_span("for", value, &span))
 			return false;
-		line->until_ms = wall_ms() + span;
+		line->until_ms = clock_wall_ms() + span;
 		line->for_ms = span;
 		return true;
 	case OPT_DRY_RUN:

@@ -174,6 +174,29 @@ Test(agent_mode, performance_does_not_lose_more_than_the_bound)
 	cr_expect(nobody_serves(world));
 }
 
+static bool a_is_stopped(const struct world *world)
+{
+	return world->hosts[A].db.state == DB_DOWN;
+}
+
+Test(agent_mode, a_planned_switch_in_performance_loses_nothing_with_its_target)
+{
+	struct world *world = with_mode(3, 0, MODE_MAX_PERFORMANCE);
+
+	world_call(world, (struct call){.kind = CALL_SWITCHOVER, .node = B});
+	/* C gets nothing any more; the rest of the WAL is on A and on B alone. */
+	world->hosts[C].db.deaf = true;
+	world_until(world, "A has been stopped", 10000, a_is_stopped);
+	cr_assert_lt(world->hosts[C].db.position.flushed, world->hosts[A].db.position.flushed);
+	world_kill_host(world, B);
+	world->hosts[A].stuck = 1 << EXECUTOR_DBCTL; /* it takes its time to start again */
+	world_run(world, 5000);
+	cr_expect(nobody_serves(world));
+	world->hosts[A].stuck = 0;
+	world_until(world, "somebody serves", 60000, serves);
+	cr_expect_eq(world_writer(world), A, "whoever serves has all that was acknowledged");
+}
+
 Test(agent_mode, the_mode_changes_at_run_time_by_the_covers_rule)
 {
 	struct world *world = with_mode(3, 0, MODE_MAX_PROTECTION);

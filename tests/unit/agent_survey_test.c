@@ -779,6 +779,44 @@ Test(agent_survey, an_executor_that_was_restarted_gets_its_order_again)
 	world_until(world, "it streams", 2000, all_stream);
 }
 
+Test(agent_survey, a_start_that_ended_unseen_is_tried_again)
+{
+	struct world *world = started(3, 0);
+	struct host *host = &world->hosts[C];
+	unsigned starts = host->done[ORDER_DB_START];
+
+	world_kill_db(world, C);
+	world_tick(world);
+	cr_assert_eq(host->orders[EXECUTOR_DBCTL].kind, ORDER_DB_START);
+	/* The server starts and ends between two looks of the monitor, which has no news then. */
+	host->stuck = 1 << EXECUTOR_DBMON;
+	world_tick(world);
+	cr_assert_eq(host->done[ORDER_DB_START], starts + 1);
+	cr_assert_eq(host->agent.self.db, DB_STARTING, "it is believed for now");
+	host->db.state = DB_DOWN;
+	world_run(world, 10000);
+	cr_expect_gt(host->done[ORDER_DB_START], starts + 1);
+}
+
+Test(agent_survey, an_order_that_is_overtaken_leaves_the_file_unknown)
+{
+	struct world *world = started(3, 0);
+	struct host *host = &world->hosts[C];
+
+	cr_assert(host->agent.configured.known);
+	host->stuck = 1 << EXECUTOR_DBCTL;
+	world_event(world, C,
+		    (struct agent_event){.kind = EV_SURVEY,
+					 .survey = {.from = B, .term = world->term, .epoch = 9}});
+	world_run(world, 100);
+	cr_assert_eq(host->orders[EXECUTOR_DBCTL].kind, ORDER_DB_CONFIGURE);
+	cr_assert(host->agent.configured.known);
+	host->db.state = DB_PRIMARY;
+	world_run(world, 50);
+	cr_assert_eq(host->orders[EXECUTOR_DBCTL].kind, ORDER_DB_KILL);
+	cr_expect_not(host->agent.configured.known, "it may have been written, or not");
+}
+
 Test(agent_survey, urgent_orders_do_not_wait_for_the_pause_after_a_failure)
 {
 	struct world *world = started(3, 0);

@@ -594,11 +594,16 @@ static uint64_t cut_round(unsigned length, bool leads)
 {
 	const unsigned leader = wait_leader(0, NULL);
 	const unsigned victim = leads ? leader : follower(leader);
-	uint64_t took;
+	uint64_t took, term;
 
 	cut(victim);
-	wait_ms(length * rig.election_ms);
+	wait_ms(rig.election_ms);
+	cr_assert(member_look(&rig, victim));
+	term = rig.members[victim].seen.term;
+	wait_ms((length - 1) * rig.election_ms);
 	cr_expect_neq(leader_now(), victim, "it is cut off and holds a lease");
+	cr_assert(member_look(&rig, victim));
+	cr_expect_eq(rig.members[victim].seen.term, term, "alone it begins no term: pre-vote");
 	heal();
 	took = wait_follows(victim);
 	printf("# %s cut for %u T: follows again after %lu ms (T = %u)\n",

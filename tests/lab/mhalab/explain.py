@@ -42,18 +42,35 @@ def _decisions(lab):
     return json.loads(lab.mhactl(node, "history", "--json"))["decisions"]
 
 
+def first_after(lab, before):
+    """The first decision of a later epoch than `before`; None when there is none."""
+    return min((d for d in _decisions(lab) if d["epoch"] > before and not d["hold"]),
+               key=lambda d: d["epoch"], default=None)
+
+
+def recorded_ms(lab, before):
+    """How long the first change of epoch after `before` took, as its record says it: from the fault
+    seen, or the clients fenced off, to the new primary open."""
+    try:
+        first = first_after(lab, before)
+    except (LabError, ValueError, KeyError):
+        return None
+    if first is None or first["open_us"] == 0:
+        return None
+    return sum(first[f"{part}_us"] for part in ("detect", "fence", "survey", "open")) / 1000
+
+
 def trouble(lab, scenario, before):
     """What the record says wrongly about `scenario`, which began at epoch `before`; "": nothing."""
     if scenario not in EXPECTED:
         return ""
     cause, kinds = EXPECTED[scenario]
     try:
-        after = [d for d in _decisions(lab) if d["epoch"] > before and not d["hold"]]
+        first = first_after(lab, before)
     except (LabError, ValueError, KeyError) as error:
         return f"no history: {error}"
-    if not after:
+    if first is None:
         return "no decision on record"
-    first = min(after, key=lambda d: d["epoch"])
     if first["cause"] != cause:
         return f"explained as {first['cause']}, not as {cause}"
     if kinds is not None and first["fault"] not in kinds:

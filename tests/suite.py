@@ -141,7 +141,7 @@ def part_style(suite):
 def part_unit(suite):
     """unit tests and a few simulator seeds with sanitizers; unit tests again as released"""
     if built(suite, "dev", "mhad"):
-        ctest(suite, "dev", "-E", "^(sim-planted|fuzz|proc)")
+        ctest(suite, "dev", "-j", JOBS, "-E", "^(sim-planted|fuzz|proc)")
     if built(suite, "release", "mhad"):
         ctest(suite, "release", "-j", JOBS, "-E", "^(sim|fuzz|proc)")
 
@@ -149,7 +149,7 @@ def part_unit(suite):
 def part_proc(suite):
     """the processes: rights, restarts, the database engine, with sanitizers"""
     if built(suite, "dev", "mhad"):
-        ctest(suite, "dev", "-R", "^proc", second_try=True)
+        ctest(suite, "dev", "-j", JOBS, "-R", "^proc", second_try=True)
 
 
 def part_fuzz(suite):

@@ -66,10 +66,15 @@ static bool caught_up(const struct agent *agent)
 	       primary->position.flushed - flushed <= JOIN_LAG_MAX;
 }
 
-/* Told of the present upstream, not of the one before it. */
+/*
+ * Told of the present upstream, not of the one before it. A standby that was rewound and is not
+ * consistent yet needs WAL from before the place where it left the lineage, and may wait for it
+ * while it still starts.
+ */
 static bool lacks_wal(const struct agent *agent)
 {
-	return agent->self.fault == FAULT_WAL_MISSING && agent->stalled_ns != 0 &&
+	return agent->self.fault == FAULT_WAL_MISSING &&
+	       (agent->stalled_ns != 0 || agent->starting_ns != 0) &&
 	       agent->configured.upstream == agent_upstream(agent) &&
 	       agent->now_ns - agent->configured.done_ns >= patience_ns(agent);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent_script.h"
+
 #include "core/agent_internal.h"
 
 /* --- the survey --- */
@@ -697,6 +698,32 @@ Test(agent_survey, wal_that_is_gone_when_it_is_asked_for_makes_a_clone)
 
 	world_until(world, "C is back", 30000, all_stream);
 	cr_expect_eq(world->hosts[C].done[ORDER_DB_CLONE], 2);
+}
+
+Test(agent_survey, wal_that_nobody_has_makes_a_clone_of_one_that_still_starts)
+{
+	struct world *world = started(3, 0);
+	struct host *host = &world->hosts[C];
+	unsigned clones = host->done[ORDER_DB_CLONE];
+
+	/* Its new data are not consistent before they have WAL that has gone since. */
+	world_kill_db(world, C);
+	host->db.state = DB_ABSENT;
+	host->stuck = 1 << EXECUTOR_DBMON;
+	for (unsigned i = 0; i < 600 && host->done[ORDER_DB_CLONE] < clones + 2; i++) {
+		struct agent_event seen = {.kind = EV_LOCAL_FACTS,
+					   .facts = {.node = C, .db = host->db.state}};
+
+		if (host->db.state == DB_STANDBY) {
+			seen.facts.db = DB_STARTING;
+			seen.facts.fault = FAULT_WAL_MISSING;
+		}
+		world_event(world, C, seen);
+		world_run(world, 100);
+	}
+	cr_expect_eq(host->done[ORDER_DB_CLONE], clones + 2);
+	host->stuck = 0;
+	world_until(world, "C is back", 20000, all_stream);
 }
 
 Test(agent_survey, a_detour_ends_with_the_promise_of_a_survey)

@@ -206,11 +206,12 @@ def part_model(suite):
 
 
 def part_lab(suite):
-    """the laboratory and the chaos checkers check themselves against planted liars"""
+    """the laboratory and the checkers of chaos and abuse are shown planted liars"""
     if built(suite, "release", "lab-probe"):
         counted(suite, "lab selftest", "tests/lab/selftest", "--bin-dir",
                 os.path.join(build_dir("release"), "bin"))
         counted(suite, "chaos selftest", "tests/chaos/selftest")
+        counted(suite, "abuse selftest", "tests/abuse/selftest")
 
 
 def part_scenarios(suite):

@@ -19,7 +19,8 @@ from mhalab.probe import wait_whole
 from mhalab.system import LabError, in_netns, signal_all, wait_until
 from mhalab.system import run as run_command
 
-from .kills import MAY_CHANGE, Roles, find, is_primary
+from .kills import find, is_primary
+from .roles import LEASE, Roles
 from .world import WORKERS
 
 LIMITS = {"descriptors": "nofile", "memory": "as", "processes": "nproc"}
@@ -33,6 +34,8 @@ WORDS = re.compile(r"Too many open files|[Nn]o file descriptors|[Oo]ut of memory
 FELT = {("consensus", "descriptors"), ("dbmon", "descriptors"), ("dbctl", "descriptors"),
         ("dbctl", "processes"), ("gateway", "descriptors"), ("agent", "descriptors")}
 HTTP_CONNECTIONS = 100
+# What may follow from it on the primary: see stimulate() for who else is hit then.
+MAY_FOLLOW = {"consensus": LEASE, "vip": LEASE, "agent": LEASE, "dbctl": {"database_down"}}
 
 
 def used(process, kind):
@@ -131,6 +134,7 @@ def one(world, roles, node, name, kind):
     primary = is_primary(world, node)
     epoch = roles.epoch
     offset = world.log_sizes()[node["name"]]
+    deed = roles.deed(name, node, primary)
     hit = victims(world, node, name)
     before = [(process, tighten(process, kind)) for process in hit]
     killed = set()
@@ -156,7 +160,7 @@ def one(world, roles, node, name, kind):
     world.probe.wait_acknowledged(5, world.deadline, f"writes after {name} ran out of {kind}")
     ready = time.monotonic()
     wait_whole(world.lab, world.deadline)
-    after = roles.check(node, name, primary, MAY_CHANGE | {"agent", "dbctl"})
+    after = roles.check(deed)
     said = lacks()
     row = {"node": node["name"], "primary": primary, "who": name, "what": kind, "ended": ended,
            "felt": bool(said), "ready_ms": round((ready - lifted) * 1000),
@@ -176,7 +180,7 @@ def judge(world, row):
 
 
 def run(world):
-    lab, rows, roles = world.lab, [], Roles(world)
+    lab, rows, roles = world.lab, [], Roles(world, MAY_FOLLOW)
     world.partial = lambda: {"exhaustions": rows, **roles.row()}
     for primary in (False, True):
         for name in WORKERS + ("agent",):

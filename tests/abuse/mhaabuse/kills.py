@@ -2,19 +2,18 @@
 
 import collections
 import random
-import re
 import signal
 import threading
 import time
 
 from mhalab.lab import say
-from mhalab.system import LabError, now_ns, signal_all, wait_until
+from mhalab.system import LabError, signal_all, wait_until
 
+from .roles import Roles
 from .world import WORKERS
 
-# Whose death may cost the primary its lease before it is back, and the cluster a change of roles.
-MAY_CHANGE = {"master", "consensus", "vip"}
 TARGETS = ("master",) + WORKERS
+RENEWALS = 5  # each needs a majority, and whoever is heard says what it has promised
 
 
 class Appends:
@@ -113,70 +112,31 @@ def kill_one(world, node, name, counts):
     return time.monotonic() - begun
 
 
-class Roles:
-    """
-    The epoch may rise only where the primary's lease was in danger: after a kill of its master, of
-    its `consensus` or of its `vip`. A database that did not answer, on a machine that had next to
-    no time for ordinary processes (5 ms of work took twenty times as long), counts by itself: the
-    rule that acted was the right one, and the kill was not what it acted on.
-    """
-
-    STARVED_MS = 100
-    # Who is told of a database by its own monitor may be told wrongly after a kill of that.
-    REPORTERS = {"dbmon", "dbctl"}
-
-    def __init__(self, world):
-        self.world = world
-        self.first = self.epoch = world.epoch()
-        self.changes = []
-        self._mark()
-
-    def _mark(self):
-        self.since_ns = now_ns()
-        self.sizes = self.world.log_sizes()
-
-    def _rules(self):
-        """Which rules began a survey since the last look: what the leaders acted on."""
-        found = []
-        for node in self.world.lab.nodes:
-            text = self.world.log_from(node, self.sizes[node["name"]])
-            found += re.findall(r"agent\.rule rule=(\S+) phase=survey ", text)
-        return found
-
-    def check(self, node, name, was_primary, may_change=frozenset(MAY_CHANGE)):
-        """Judge what was done to `name`; the newest epoch."""
-        after = self.world.epoch()
-        if after == self.epoch:
-            self._mark()
-            return after
-        rules, stall = self._rules(), self.world.witness.longest_ms(self.since_ns)
-        by_kill = was_primary and name in may_change
-        starved = not by_kill and stall >= self.STARVED_MS and bool(rules) and \
-            set(rules) <= {"steady/hung"} and not (was_primary and name in self.REPORTERS)
-        row = {"killed": name, "node": node["name"], "primary": was_primary,
-               "epochs": [self.epoch, after], "rules": rules, "took_ms": stall,
-               "by": "kill" if by_kill else "machine" if starved else "nothing"}
-        self.changes.append(row)
-        say(f"the epoch rose: {row}")
-        if not by_kill and not starved:
-            self.world.fail(
-                f"epoch {self.epoch} became {after} after {name} of {node['name']} was hit, "
-                f"which was {'the primary' if was_primary else 'no primary'}, by the rules {rules}")
-        self.epoch = after
-        self._mark()
-        return after
-
-    def row(self):
-        by = collections.Counter(change["by"] for change in self.changes)
-        return {"epochs": [self.first, self.epoch], "epoch_changes": len(self.changes),
-                "epoch_changes_by": dict(by), "changes": self.changes[:60]}
-
-
 def is_primary(world, node):
     try:
         return world.lab.primary() is node
     except LabError:
         return False
+
+
+def wait_settled(world, what):
+    """
+    Until a primary leads and renews its lease again, whoever it is now: what the kill has begun is
+    over then, and what comes later is not the kill's.
+    """
+    seen = {}
+
+    def renewed(node):
+        status = world.status(node)
+        leads = status.get("phase") == "steady" and status.get("raft_leader") == node["name"]
+        count = world.renewals(node)[0] if leads else 0
+        if not leads or count < seen.get(node["name"], 0):
+            seen.pop(node["name"], None)
+            return False
+        return count - seen.setdefault(node["name"], count) >= RENEWALS
+
+    wait_until(lambda: any(renewed(node) for node in world.lab.data_nodes), world.deadline, what,
+               0.02)
 
 
 def during_appends(world, kill, sums):
@@ -208,9 +168,12 @@ class Tally:
         self.primary += was_primary
         if look is not None and look() > 0:
             self.under_way += 1
+        deed = self.roles.deed(name, node, was_primary)
         self.times[name].append(kill_one(world, node, name, self.counts))
         world.probe.wait_acknowledged(2, world.deadline, f"writes after a kill of {name}")
-        self.roles.check(node, name, was_primary)
+        if was_primary:
+            wait_settled(world, f"a lease that is renewed after a kill of {name}")
+        self.roles.check(deed)
 
     def row(self):
         return {"kills": dict(self.counts), "kills_total": sum(self.counts.values()),

@@ -4,9 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-import threading
 import urllib.request
 
 from mhalab import config
@@ -14,46 +11,9 @@ from mhalab.lab import Lab, say
 from mhalab.probe import Probe, wait_serving, wait_whole
 from mhalab.system import LabError, in_netns, wait_until
 
+from .meter import Meter
+
 WORKERS = ("consensus", "vip", "dbctl", "dbmon", "gateway")
-
-
-# Prints when 5 ms of work took long, and how long, in ns of CLOCK_MONOTONIC.
-WITNESS = """
-import time
-while True:
-    begun, worked = time.monotonic_ns(), time.process_time_ns()
-    while time.process_time_ns() - worked < 5_000_000:
-        pass
-    now = time.monotonic_ns()
-    if now - begun > 50_000_000:
-        print(now, now - begun, flush=True)
-    time.sleep(0.1)
-"""
-
-
-class Witness:
-    """An ordinary process with a little to do: how long that takes says what the machine has."""
-
-    def __init__(self):
-        self.late = []
-        self.process = subprocess.Popen([sys.executable, "-c", WITNESS], text=True,
-                                        stdout=subprocess.PIPE)
-        self.thread = threading.Thread(target=self._read, daemon=True)
-        self.thread.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            at, length = line.split()
-            self.late.append((int(at), int(length)))
-
-    def longest_ms(self, since_ns):
-        """The longest time that 5 ms of work took, of those that ended after `since_ns`."""
-        return max((length for at, length in self.late if at >= since_ns), default=0) // 1000000
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        self.thread.join()
 
 
 class World:
@@ -62,7 +22,7 @@ class World:
     def __init__(self, options):
         self.options = options
         self.deadline = options.deadline
-        self.lab = self.probe = self.witness = None
+        self.lab = self.probe = self.meter = None
         self.failures = []
         self.marks = []  # moments of the ledger's faults, for outages
         self.partial = dict  # what a part has to say when it ends early
@@ -79,7 +39,7 @@ class World:
         self.lab.build()
         for node in self.lab.nodes:
             self.lab.start(node)
-        self.witness = Witness()
+        self.meter = Meter(self.options.dir)
         wait_serving(self.lab, self.logs + "/up", self.deadline)
         wait_whole(self.lab, self.deadline)
         self.probe = Probe(self.lab, self.logs + "/probe", pace_ms=4)
@@ -105,7 +65,7 @@ class World:
                       f"{report['missing_ids']}")
         if report["twin_moments"]:
             self.fail(f"two nodes accepted writes: {report['twins']}")
-        result = {"longest_ms_for_5_ms_of_work": self.witness.longest_ms(0),
+        result = {"longest_stall_ms": self.meter.longest(),
                   "acknowledged": report["acknowledged"], "missing": report["missing"],
                   "twin_moments": report["twin_moments"], "failures": self.failures}
         if report["faults"]:
@@ -118,8 +78,8 @@ class World:
                 self.probe.stop()
         except LabError:
             pass
-        if self.witness is not None:
-            self.witness.close()
+        if self.meter is not None:
+            self.meter.close()
         if self.lab is None:
             return
         os.makedirs(self.logs, exist_ok=True)

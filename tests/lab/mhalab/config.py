@@ -81,6 +81,8 @@ def node_tree(lab, node):
     for other in lab["nodes"]:
         members.append({"name": other["name"], "id": other["id"], "kind": other["kind"],
                         "address": other["addr"], "public_key": other["public_key"]})
+        if other.get("next_public_key"):
+            members[-1]["next_public_key"] = other["next_public_key"]
         if other.get("later"):
             members[-1]["founding"] = "off"
     tree = {

@@ -276,24 +276,25 @@ class Lab:
         self.boot(node)
         return node
 
-    def reload(self):
-        """The agents read their configuration again."""
-        signal_all([master for master in map(self.master, self.nodes) if master is not None],
-                   signal.SIGHUP)
+    def reload(self, nodes=None):
+        """The agents, of all nodes or of these, read their configuration again."""
+        signal_all([master for master in map(self.master, nodes or self.nodes)
+                    if master is not None], signal.SIGHUP)
 
-    def configure(self):
-        """Users, keys and a configuration file for each agent."""
+    def configure(self, nodes=None):
+        """Users, keys and a configuration file for each agent, or for those of these nodes."""
+        nodes = nodes or self.nodes
         run(os.path.join(ROOT, "tools", "install-users"))
         for node in self.nodes:
             if node["public_key"]:
                 continue
             text = run(self.tool("mha-keygen", "bin_dir"), node["key"])
             node["public_key"] = text.split()[-1]
-        for node in self.nodes:
+        for node in nodes:
             with open(node["conf"], "w", encoding="utf-8", opener=private) as handle:
                 handle.write(config.to_yaml(config.node_tree(self.plan, node)) + "\n")
         self.save()
-        for node in self.nodes:
+        for node in nodes:
             run(self.tool("mhad", "bin_dir"), "--check-config", "--config", node["conf"])
 
     def agent_command(self, node):

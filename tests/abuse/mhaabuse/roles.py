@@ -11,6 +11,7 @@ operator's word) is a failure whatever was measured.
 """
 
 import collections
+import datetime
 import json
 import time
 
@@ -52,7 +53,8 @@ def measure_of(decision):
 
 def moments(decision, clocks_ns):
     """(since, until): when that lasted which led to the decision, in ns of CLOCK_MONOTONIC."""
-    decided = decision["at_ms"] * 1_000_000 - clocks_ns
+    at = datetime.datetime.fromisoformat(decision["at"].replace("Z", "+00:00"))
+    decided = round(at.timestamp() * 1000) * 1_000_000 - clocks_ns
     measure = measure_of(decision)
     lasted = measure.lasted * 1_000_000 if measure else 0
     asked = decided - (decision["survey_us"] + decision["detect_us"]) * 1000

@@ -1,7 +1,8 @@
 /*
- * statechart: the leader's table, from the program itself, for people.
+ * statechart: the program's own tables, for the documents.
  *
  *   statechart --markdown | --svg | --dot        print it
+ *   statechart --options                         print the configuration's keys (tools/diagrams)
  *   statechart --update DOCUMENT PICTURE         put it into both files
  *   statechart --check DOCUMENT PICTURE          fail when they show another one
  */
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "document.h"
+#include "options.h"
 #include "picture.h"
 
 struct output {
@@ -20,7 +22,7 @@ struct output {
 
 static int usage(void)
 {
-	(void)fprintf(stderr, "usage: statechart --markdown | --svg | --dot\n"
+	(void)fprintf(stderr, "usage: statechart --markdown | --svg | --dot | --options\n"
 			      "       statechart --update | --check DOCUMENT PICTURE\n");
 	return 2;
 }
@@ -96,6 +98,7 @@ int main(int argc, char **argv)
 		{"--markdown", document_table},
 		{"--svg", picture_svg},
 		{"--dot", document_dot},
+		{"--options", options_markdown},
 	};
 
 	for (unsigned i = 0; argc == 2 && i < COUNT_OF(prints); i++)

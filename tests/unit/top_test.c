@@ -563,18 +563,39 @@ Test(lines, foreign_bytes_do_no_harm)
 	free(world);
 }
 
-Test(svg, is_escaped)
+/* One line in a colour as a picture, for free(). */
+static char *pictured(bool colours)
 {
 	struct world *world = world_new();
 	char *text = NULL;
 	size_t size = 0;
 	FILE *to = open_memstream(&text, &size);
 
+	cr_assert_not_null(to);
 	lines_init(&world->lines, 20, 2);
 	lines_add(&world->lines, LINE_BAD, "<&>");
-	cr_expect(svg_print(&world->lines, to));
+	cr_expect(svg_print(&world->lines, colours, to));
 	fclose(to);
+	free(world);
+	return text;
+}
+
+Test(svg, is_escaped)
+{
+	char *text = pictured(true);
+
 	cr_expect_not_null(strstr(text, "&lt;&amp;&gt;</text>"));
 	free(text);
-	free(world);
+}
+
+Test(svg, has_no_colours_where_none_are_wanted)
+{
+	char *colours = pictured(true);
+	char *mono = pictured(false);
+
+	cr_expect_not_null(strstr(colours, "#f07178"));
+	cr_expect_null(strstr(mono, "#f07178"));
+	cr_expect_not_null(strstr(mono, "&lt;&amp;&gt;</text>"));
+	free(colours);
+	free(mono);
 }

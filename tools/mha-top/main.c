@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/macros.h"
 #include "base/text.h"
 #include "client/remote.h"
 #include "top/render.h"
@@ -32,9 +33,11 @@ struct command_line {
 	const char *replay;
 	unsigned interval_ms; /* 0: none was given */
 	unsigned width, height;
+	enum top_page page; /* of --once */
 	bool once;
 	bool json;
 	bool svg;
+	bool mono;
 	bool ascii;
 };
 
@@ -42,8 +45,8 @@ static void usage(FILE *to)
 {
 	fprintf(to,
 		"usage: mha-top [--run-dir DIR | HOST[:PORT] | --replay FILE] [--record FILE]\n"
-		"               [--interval MS] [--ascii] [--once [--json | --svg] [--size "
-		"WxH]]\n\n"
+		"               [--interval MS] [--ascii]\n"
+		"               [--once [--json | --svg [--mono]] [--page PAGE] [--size WxH]]\n\n"
 		"  HOST[:PORT]    ask the agent there (client.listen; port %d)\n"
 		"  --key FILE     the client's key, for an agent that wants one\n"
 		"  --server-key K that agent's public key, or a file with it (FILE.agents)\n"
@@ -55,6 +58,8 @@ static void usage(FILE *to)
 		"  --once         print the view as plain text and exit; of a replay: its end\n"
 		"  --json         with --once: print what the view is made of\n"
 		"  --svg          with --once: print it as a picture\n"
+		"  --mono         with --svg: without colours\n"
+		"  --page PAGE    with --once: main, decision (the newest record) or help (main)\n"
 		"  --size WxH     with --once: cells of the view (%dx%d)\n"
 		"  --help         this text\n\n"
 		"Exit status: 0 done; 1 error; 2 wrong usage; 3 no status segment, or no answer.\n",
@@ -69,6 +74,26 @@ static bool parse_size(const char *text, struct command_line *line)
 	return sscanf(text, "%ux%u%c", &line->width, &line->height, &end) == 2 &&
 	       line->width >= 20 && line->width <= LINE_CELLS_MAX && line->height >= 5 &&
 	       line->height <= LINES_MAX;
+}
+
+static bool parse_page(const char *text, struct command_line *line)
+{
+	static const struct {
+		const char *name;
+		enum top_page page;
+	} pages[] = {
+		{"main", TOP_PAGE_MAIN},
+		{"decision", TOP_PAGE_DECISION},
+		{"help", TOP_PAGE_HELP},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(pages); i++)
+		if (strcmp(text, pages[i].name) == 0) {
+			line->page = pages[i].page;
+			return true;
+		}
+	fprintf(stderr, "mha-top: --page %s: main, decision or help is wanted\n", text);
+	return false;
 }
 
 static bool parse_interval(const char *text, struct command_line *line)
@@ -114,6 +139,11 @@ static bool take_option(int option, struct command_line *line)
 			return false;
 		}
 		return true;
+	case 'g':
+		return parse_page(optarg, line);
+	case 'm':
+		line->mono = true;
+		return true;
 	case 'o':
 		line->once = true;
 		return true;
@@ -143,6 +173,8 @@ static int parse_options(int argc, char **argv, struct command_line *line)
 		{"once", no_argument, NULL, 'o'},
 		{"json", no_argument, NULL, 'j'},
 		{"svg", no_argument, NULL, 'v'},
+		{"mono", no_argument, NULL, 'm'},
+		{"page", required_argument, NULL, 'g'},
 		{"ascii", no_argument, NULL, 'a'},
 		{"help", no_argument, NULL, 'h'},
 		{"key", required_argument, NULL, 'k'},
@@ -162,7 +194,9 @@ static int parse_options(int argc, char **argv, struct command_line *line)
 	}
 	sources = (line->run_dir != NULL) + (line->replay != NULL) + (optind < argc);
 	if (sources > 1 || argc - optind > 1 || (line->svg && line->json) ||
-	    ((line->svg || line->json || line->width != 0) && !line->once) ||
+	    ((line->svg || line->json || line->width != 0 || line->page != TOP_PAGE_MAIN) &&
+	     !line->once) ||
+	    (line->mono && !line->svg) || (line->json && line->page != TOP_PAGE_MAIN) ||
 	    (line->replay != NULL && line->record != NULL)) {
 		usage(stderr);
 		return EXIT_USAGE;
@@ -245,11 +279,15 @@ static int show_once(struct origin *origin, const struct command_line *line, str
 	}
 	if (line->json)
 		return print_json(frame);
+	if (line->page == TOP_PAGE_DECISION)
+		top_show_decision(&once->model, frame);
+	else
+		once->model.page = line->page;
 	lines_init(&once->lines, line->width ? line->width : ONCE_WIDTH,
 		   line->height ? line->height : ONCE_HEIGHT);
 	top_render(&once->model, frame, origin_trouble(origin), &once->lines);
 	if (line->svg)
-		return svg_print(&once->lines, stdout) ? EXIT_DONE : EXIT_ERROR;
+		return svg_print(&once->lines, !line->mono, stdout) ? EXIT_DONE : EXIT_ERROR;
 	return print_lines(&once->lines);
 }
 

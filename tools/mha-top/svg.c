@@ -52,7 +52,7 @@ static unsigned cells_of(const char *text, unsigned length)
 	return cells;
 }
 
-static void put_line(const struct line *line, unsigned row, FILE *to)
+static void put_line(const struct line *line, unsigned row, bool colours, FILE *to)
 {
 	const char *at = line->text;
 	unsigned cell = 0;
@@ -65,7 +65,7 @@ static void put_line(const struct line *line, unsigned row, FILE *to)
 			"<text x=\"%.1f\" y=\"%u\" textLength=\"%.1f\" fill=\"%s\"%s "
 			"xml:space=\"preserve\">",
 			MARGIN + cell * CELL_WIDTH, MARGIN + (row + 1) * CELL_HEIGHT - 5,
-			cells * CELL_WIDTH, colour_of(segment->style),
+			cells * CELL_WIDTH, colour_of(colours ? segment->style : LINE_PLAIN),
 			segment->style == LINE_TITLE || segment->style == LINE_HEADER
 				? " font-weight=\"bold\""
 				: "");
@@ -76,7 +76,7 @@ static void put_line(const struct line *line, unsigned row, FILE *to)
 	}
 }
 
-bool svg_print(const struct lines *lines, FILE *to)
+bool svg_print(const struct lines *lines, bool colours, FILE *to)
 {
 	double width = lines->width * CELL_WIDTH + 2 * MARGIN;
 	unsigned height = lines->count * CELL_HEIGHT + 2 * MARGIN;
@@ -88,7 +88,7 @@ bool svg_print(const struct lines *lines, FILE *to)
 		"fill=\"#1b1f27\"/>\n",
 		width, height);
 	for (unsigned row = 0; row < lines->count; row++)
-		put_line(&lines->list[row], row, to);
+		put_line(&lines->list[row], row, colours, to);
 	fputs("</svg>\n", to);
 	return ferror(to) == 0;
 }

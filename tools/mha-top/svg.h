@@ -6,7 +6,7 @@
 
 #include "top/lines.h"
 
-/* False: the stream failed. */
-MUST_CHECK bool svg_print(const struct lines *lines, FILE *to);
+/* Without `colours` only bold tells parts from each other. False: the stream failed. */
+MUST_CHECK bool svg_print(const struct lines *lines, bool colours, FILE *to);
 
 #endif

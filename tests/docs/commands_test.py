@@ -15,7 +15,7 @@ PARSER.add_argument("--bin", required=True, help="where the programs are")
 PARSER.add_argument("--list", action="store_true", help="print what is found and end")
 ARGS, REST = PARSER.parse_known_args()
 
-PROGRAMS = ("mhactl", "mha-top", "mha-keygen", "mha-enroll", "mhad")
+PROGRAMS = ("mhactl", "mha-top", "mha-trace", "mha-keygen", "mha-enroll", "mhad")
 START = re.compile(r"(?:sudo |[$#] |ssh \S+ )*(%s)(?=\s|$)" % "|".join(PROGRAMS))
 # What stands for something in a document, and something that it may stand for.
 PLACES = {
@@ -156,7 +156,7 @@ class Documents(unittest.TestCase):
         for words in (["mhactl", "swithover"], ["mhactl", "switchover", "--too", "n2"],
                       ["mhactl", "pause", "--for", "30m"], ["mhactl", "status", "--to", "n2"],
                       ["mhactl", "maintenance", "on"], ["mha-top", "--no-such-option"],
-                      ["mhad", "--no-such-option"]):
+                      ["mha-trace", "--no-such-option"], ["mhad", "--no-such-option"]):
             answer = subprocess.run([os.path.join(ARGS.bin, words[0]), *words[1:], "--help"],
                                     stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
             self.assertNotEqual(answer.returncode, 0, words)

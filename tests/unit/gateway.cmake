@@ -38,3 +38,4 @@ if(GO AND NOT MHA_SANITIZE)
 	set_tests_properties(go_binding PROPERTIES TIMEOUT 1200 ENVIRONMENT
 		"GOFLAGS=-mod=mod;GOPROXY=off;GOCACHE=${CMAKE_BINARY_DIR}/go-cache;GOPATH=${CMAKE_BINARY_DIR}/go;PKG_CONFIG_PATH=${libmha_folder};LD_LIBRARY_PATH=${libmha_folder};MHA_FAKE_AGENTS=$<TARGET_FILE:mha-fake-agents>")
 endif()
+mha_test(NAME trace SOURCES trace_test.c DEPS mha_trace)

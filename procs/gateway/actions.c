@@ -9,9 +9,11 @@
 
 #include "base/macros.h"
 #include "base/text.h"
+#include "gateway/requests.h"
 #include "gateway/v1_calls.h"
 
-#define TYPE_TEXT "text/plain; charset=utf-8"
+#define TYPE_TEXT          "text/plain; charset=utf-8"
+#define RESTART_WAIT_MAX_S 3600
 
 void action_answer(struct http_answer *answer, unsigned status, const char *format, ...)
 {
@@ -250,11 +252,124 @@ static unsigned read_cancel(json_t *body, const struct view *view, uint64_t wall
 	return 0;
 }
 
+/* A member of the body that is there and is not null or false. */
+static bool wants(json_t *body, const char *name)
+{
+	json_t *value = json_object_get(body, name);
+
+	return value != NULL && !json_is_null(value) && !json_is_false(value);
+}
+
+/* "primary" and the like: only a node that is it is restarted. */
+static unsigned take_role(json_t *body, const struct view *view, struct http_answer *answer)
+{
+	const char *role = member_text(body, "role");
+	const bool primary = view->self != NODE_NONE && view->self == view->primary;
+
+	if (role == NULL)
+		return refuse(answer, 400, "role: a string is wanted");
+	if (role[0] == '\0')
+		return 0;
+	if (strcmp(role, "primary") != 0 && strcmp(role, "replica") != 0 &&
+	    strcmp(role, "standby_leader") != 0)
+		return refuse(answer, 400,
+			      "PostgreSQL role should be either primary, standby_leader, or "
+			      "replica");
+	/* There are no standby clusters here, so nobody leads one. */
+	if (strcmp(role, primary ? "primary" : "replica") != 0)
+		return refuse(answer, 503, "restart conditions are not satisfied");
+	return 0;
+}
+
+/* Seconds, as a number or in a string of digits: how long the client waits. */
+static unsigned take_wait(json_t *body, struct action_call *out, struct http_answer *answer)
+{
+	json_t *value = json_object_get(body, "timeout");
+	uint64_t seconds = 0;
+
+	if (value == NULL || json_is_null(value))
+		return 0;
+	if (json_is_string(value) && !text_parse_u64(json_string_value(value), &seconds))
+		seconds = 0;
+	if (json_is_integer(value) && json_integer_value(value) > 0)
+		seconds = (uint64_t)json_integer_value(value);
+	if (seconds == 0 || seconds > RESTART_WAIT_MAX_S)
+		return refuse(answer, 400, "timeout: a number of seconds is wanted, 1 to 3600");
+	out->wait_ms = seconds * 1000;
+	return 0;
+}
+
+/* Of this node. What Patroni's body can say and is not known here is refused, not passed over. */
+static unsigned read_restart(json_t *body, const struct view *view, uint64_t wall_ms,
+			     struct action_call *out, struct http_answer *answer)
+{
+	unsigned status;
+
+	UNUSED(wall_ms);
+	if (wants(body, "schedule"))
+		return refuse(answer, 400, "a restart cannot be scheduled here");
+	if (wants(body, "postgres_version") || wants(body, "restart_pending"))
+		return refuse(answer, 400,
+			      "postgres_version, restart_pending: this agent does not know whether "
+			      "a restart is pending; restart without them");
+	if ((status = take_role(body, view, answer)) != 0 ||
+	    (status = take_wait(body, out, answer)) != 0)
+		return status;
+	out->call.kind = CALL_RESTART;
+	out->call.node = view->self;
+	return 0;
+}
+
+/* None can be scheduled, so there is none to delete. */
+static unsigned read_restart_delete(json_t *body, const struct view *view, uint64_t wall_ms,
+				    struct action_call *out, struct http_answer *answer)
+{
+	UNUSED(body);
+	UNUSED(view);
+	UNUSED(wall_ms);
+	UNUSED(out);
+	return refuse(answer, 404, "no restarts are scheduled");
+}
+
+/* Clones are made of the primary, so `from_leader` asks for nothing else. */
+static unsigned read_reinitialize(json_t *body, const struct view *view, uint64_t wall_ms,
+				  struct action_call *out, struct http_answer *answer)
+{
+	static const char *const flags[] = {"force", "from_leader", "from-leader"};
+
+	UNUSED(wall_ms);
+	for (size_t i = 0; i < COUNT_OF(flags); i++) {
+		json_t *value = json_object_get(body, flags[i]);
+
+		if (value != NULL && !json_is_boolean(value) && !json_is_null(value))
+			return refuse(answer, 400, "force, from_leader: booleans are wanted");
+	}
+	out->call.kind = CALL_REINIT;
+	out->call.node = view->self;
+	out->call.force = json_is_true(json_object_get(body, "force"));
+	return 0;
+}
+
+static unsigned read_reload(json_t *body, const struct view *view, uint64_t wall_ms,
+			    struct action_call *out, struct http_answer *answer)
+{
+	UNUSED(body);
+	UNUSED(view);
+	UNUSED(wall_ms);
+	UNUSED(answer);
+	out->reload = true;
+	return 0;
+}
+
 /* What is neither here nor in v1_calls.c changes nothing. */
 static const struct action ACTIONS[] = {
 	{"POST", "/switchover", ROLE_OPERATE, "Switchover", read_switchover, 0, NULL},
 	{"DELETE", "/switchover", ROLE_OPERATE, "Cancellation", read_cancel, 0, NULL},
 	{"POST", "/failover", ROLE_OPERATE, "Failover", read_failover, 0, NULL},
+	{"POST", "/restart", ROLE_OPERATE, "Restart", read_restart, 0, NULL},
+	{"DELETE", "/restart", ROLE_OPERATE, "Restart", read_restart_delete, 0, NULL},
+	{"POST", "/reinitialize", ROLE_ADMIN, "Reinitialize", read_reinitialize, 0, NULL},
+	{"POST", "/reload", ROLE_OPERATE, "Reload", read_reload, 0, NULL},
 };
 
 const struct action *action_at(size_t at)
@@ -304,6 +419,20 @@ static bool has_blocker(const struct call_result *result, enum blocker_kind kind
 	return false;
 }
 
+/* Where Patroni says 503 for what it cannot do now. */
+static unsigned refused_status(const struct action_call *asked, const struct call_result *result)
+{
+	switch (asked->call.kind) {
+	case CALL_RESTART:
+	case CALL_REINIT:
+		return 503;
+	case CALL_CANCEL:
+		return has_blocker(result, BLOCK_NO_QUORUM) ? 503 : 409;
+	default:
+		return has_blocker(result, BLOCK_NO_QUORUM) ? 503 : 412;
+	}
+}
+
 /* "node-b: it is not streaming; ..." */
 static void tell_blockers(const struct action_call *asked, const struct view *view, unsigned status,
 			  const struct call_result *result, struct http_answer *answer)
@@ -337,11 +466,7 @@ bool action_end(struct action_call *asked, const struct view *view,
 		if (asked->call.kind == CALL_CANCEL && has_blocker(result, BLOCK_NO_OPERATION))
 			action_answer(answer, 404, "no switchover is scheduled");
 		else
-			tell_blockers(asked, view,
-				      has_blocker(result, BLOCK_NO_QUORUM) ? 503
-				      : asked->call.kind == CALL_CANCEL    ? 409
-									   : 412,
-				      result, answer);
+			tell_blockers(asked, view, refused_status(asked, result), result, answer);
 		return true;
 	default:
 		action_answer(answer, 503, "%s status unknown: look at /cluster, then ask again",
@@ -350,6 +475,11 @@ bool action_end(struct action_call *asked, const struct view *view,
 	}
 	if (asked->call.kind == CALL_CANCEL) {
 		action_answer(answer, 200, "scheduled switchover deleted");
+		return true;
+	}
+	/* The clone takes as long as the database is big. */
+	if (asked->call.kind == CALL_REINIT) {
+		action_answer(answer, 200, "reinitialize started");
 		return true;
 	}
 	if (asked->call.start_ms != 0) {
@@ -365,6 +495,10 @@ static void tell_done(const struct action_call *asked, const char *name, struct 
 {
 	const char *what = asked->call.kind == CALL_FAILOVER ? "failed over" : "switched over";
 
+	if (asked->call.kind == CALL_RESTART) {
+		action_answer(answer, 200, "restarted successfully");
+		return;
+	}
 	if (asked->wanted[0] != '\0' && strcmp(asked->wanted, name) != 0)
 		action_answer(answer, 200, "%c%s to \"%s\" instead of \"%s\"",
 			      what[0] == 'f' ? 'F' : 'S', what + 1, name, asked->wanted);
@@ -398,6 +532,32 @@ bool action_look(const struct action_call *asked, const struct view *view,
 		return true;
 	}
 	return false;
+}
+
+void action_reloaded(const struct action_call *asked, const struct view *view, int code,
+		     struct http_answer *answer)
+{
+	const struct call_result done = {.code = CALL_ACCEPTED};
+	const bool v1 = asked->action->call != MHA__CLIENT__REQUEST__CALL__NOT_SET;
+	struct err why = {0};
+
+	if (code == 0 && v1) {
+		v1_end(view, &done, answer);
+		return;
+	}
+	if (code == 0) {
+		action_answer(answer, 202, "reload scheduled");
+		return;
+	}
+	request_reload_error(code, &why);
+	if (!v1)
+		action_answer(answer, 503, "Reload failed: %s", why.text);
+	else
+		problem_answer(answer,
+			       code == ERR_BUSY      ? PROBLEM_BUSY
+			       : code == ERR_TIMEOUT ? PROBLEM_UNAVAILABLE
+						     : PROBLEM_REFUSED,
+			       NULL, "%s", why.text);
 }
 
 void action_lost(const struct action_call *asked, unsigned seconds, struct http_answer *answer)

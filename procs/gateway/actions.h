@@ -39,8 +39,10 @@ struct action {
 /* What was asked for, until its end is told. */
 struct action_call {
 	const struct action *action;
-	struct call call; /* without id and via */
+	struct call call; /* without id and via; of no kind where `reload` is set */
+	bool reload;      /* of this agent, by its master */
 	enum role needs;
+	uint64_t wait_ms;            /* the client waits no longer for the end; 0: it did not say */
 	char wanted[NODE_NAME_SIZE]; /* the candidate as it was named; empty: any */
 	/* After CALL_ACCEPTED: what ends it. */
 	uint64_t operation; /* 0: the promotion of `epoch` */
@@ -66,6 +68,9 @@ bool action_end(struct action_call *asked, const struct view *view,
 /* True: the operation is over as well, and `answer` is made. */
 bool action_look(const struct action_call *asked, const struct view *view,
 		 struct http_answer *answer);
+/* The master's word about a reload: 0, or why the old configuration stays. */
+void action_reloaded(const struct action_call *asked, const struct view *view, int code,
+		     struct http_answer *answer);
 /* It is not known how it ended. */
 void action_lost(const struct action_call *asked, unsigned seconds, struct http_answer *answer);
 

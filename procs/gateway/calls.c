@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "gateway/access.h"
+#include "gateway/requests.h"
 #include "gateway/tls.h"
 #include "os/clock.h"
 
@@ -134,6 +135,22 @@ bool calls_admit(struct http_calls *calls, const struct action *action,
 	return false;
 }
 
+/* The master reads the file; until it has said how that ended, the client waits. */
+static bool begin_reload(struct http_call *call)
+{
+	struct err why = {0};
+
+	log_event(LOG_NOTICE, "gateway.reload", "by=%s", call->who.name);
+	if (worker_ask_reload(&why) < 0) {
+		action_refuse(call->action, &call->answer, PROBLEM_UNAVAILABLE, "%s", why.text);
+		return true;
+	}
+	call->answered = false;
+	call->asked_ms = now_ms();
+	call->until_ms = call->asked_ms + RELOAD_WAIT_MS;
+	return false;
+}
+
 bool call_begin(struct http_calls *calls, struct http_call *call)
 {
 	struct gateway *gateway = calls->gateway;
@@ -149,6 +166,8 @@ bool call_begin(struct http_calls *calls, struct http_call *call)
 			clock_wall_ms(), &call->asked, &call->answer) != 0 ||
 	    !has_role(call->action, &call->who, call->asked.needs, &call->answer))
 		return true;
+	if (call->asked.reload)
+		return begin_reload(call);
 	if (gateway_call(gateway, &call->asked.call, call->who.name, &why) < 0) {
 		action_refuse(call->action, &call->answer, PROBLEM_UNAVAILABLE, "%s", why.text);
 		return true;
@@ -173,17 +192,32 @@ bool calls_end(struct http_calls *calls, const struct call_result *result)
 	for (unsigned i = 0; i < HTTP_CALLS_MAX; i++) {
 		struct http_call *call = calls->list[i];
 
-		if (call == NULL || call->answered || call->asked.call.id != result->id)
+		if (call == NULL || call->answered || call->asked.reload ||
+		    call->asked.call.id != result->id)
 			continue;
 		if (action_end(&call->asked, gateway_look(calls->gateway), result, &call->answer)) {
 			finish(call);
 		} else {
 			call->accepted = true;
 			call->until_ms = now_ms() + WAIT_MS;
+			if (call->asked.wait_ms != 0)
+				call->until_ms = call->asked_ms + call->asked.wait_ms;
 		}
 		return true;
 	}
 	return false;
+}
+
+void calls_reloaded(struct http_calls *calls, int code)
+{
+	for (unsigned i = 0; i < HTTP_CALLS_MAX; i++) {
+		struct http_call *call = calls->list[i];
+
+		if (call == NULL || !call->waiting || call->answered || !call->asked.reload)
+			continue;
+		action_reloaded(&call->asked, gateway_look(calls->gateway), code, &call->answer);
+		finish(call);
+	}
 }
 
 void calls_look(struct http_calls *calls)
@@ -197,6 +231,10 @@ void calls_look(struct http_calls *calls)
 			continue;
 		if (call->accepted &&
 		    action_look(&call->asked, gateway_look(calls->gateway), &call->answer)) {
+			finish(call);
+		} else if (now >= call->until_ms && call->asked.reload) {
+			action_reloaded(&call->asked, gateway_look(calls->gateway), ERR_TIMEOUT,
+					&call->answer);
 			finish(call);
 		} else if (now >= call->until_ms) {
 			action_lost(&call->asked, (unsigned)((now - call->asked_ms) / 1000),

@@ -51,6 +51,8 @@ void call_take(struct http_call *call, const char *data, size_t size);
 bool call_begin(struct http_calls *calls, struct http_call *call);
 /* True: the result is that of one of these. */
 bool calls_end(struct http_calls *calls, const struct call_result *result);
+/* The master's word about the reload that was asked for. */
+void calls_reloaded(struct http_calls *calls, int code);
 void calls_look(struct http_calls *calls);
 
 #endif

@@ -19,7 +19,6 @@
 
 #define PENDING_MAX 48 /* requests whose answer is awaited */
 /* Reading and checking a file, and handing it out. */
-#define RELOAD_WAIT_MS  10000
 #define PENDING_TURN_MS 100
 #define CLIENT_ID_MAX   255 /* as ZeroMQ bounds it */
 /* How libzmq names the other end of a local socket: with its user, group and process. */
@@ -198,15 +197,7 @@ static void pending_reload_end(struct clients *clients, struct pending *row, int
 		pending_call_end(clients, row, &done);
 		return;
 	}
-	if (code == ERR_BUSY)
-		err_set(&why, ERR_BUSY, "the configuration was read a moment ago; ask again");
-	else if (code == ERR_TIMEOUT)
-		err_set(&why, ERR_TIMEOUT, "the master does not answer; see its log");
-	else
-		err_set(&why, ERR_REFUSED,
-			"the new configuration is refused (%s) and the running one stays: see "
-			"reload.refused in the agent's log, or `mhactl config check`",
-			err_name(code));
+	request_reload_error(code, &why);
 	size = request_refuse(row->id, &why, &reply);
 	pending_reply(clients, row, reply, size);
 }

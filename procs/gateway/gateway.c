@@ -211,6 +211,7 @@ static void gateway_reloaded(struct worker *worker, int code)
 	struct gateway *gateway = worker->self;
 
 	clients_reloaded(gateway->clients, code);
+	http_reloaded(gateway->http, code);
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -1,6 +1,7 @@
 #include "gateway/http.h"
 
 #include <microhttpd.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/macros.h"
 #include "gateway/access.h"
 #include "gateway/calls.h"
 #include "gateway/problems.h"
@@ -22,6 +24,7 @@
 #define HTTP_MEMORY_BYTES    8192 /* per connection: request line and headers */
 #define HTTP_IDLE_S          10
 #define HTTP_BACKLOG         128
+#define TLS_DIGEST_BYTES     32
 #define HTTP_WORDS_MS        10000 /* so often at most a lack is logged */
 
 /*
@@ -45,6 +48,7 @@ struct http {
 	struct http_calls calls;
 	uint64_t lack_ms; /* when a lack was logged; 0: never */
 	struct streams streams;
+	unsigned char tls_digest[TLS_DIGEST_BYTES]; /* of what the server was started with */
 	struct http_connection connections[HTTP_CONNECTIONS_MAX];
 };
 
@@ -348,6 +352,26 @@ static void add_option(struct MHD_OptionItem *options, enum MHD_OPTION option, c
 	*options = (struct MHD_OptionItem){option, 0, value.to};
 }
 
+/* Of all that a TLS connection is made with. */
+static void tls_digest(const struct http *http, unsigned char digest[TLS_DIGEST_BYTES])
+{
+	static const enum bundle_part parts[] = {BUNDLE_TLS_CERTIFICATE, BUNDLE_TLS_KEY,
+						 BUNDLE_TLS_CLIENT_CA};
+	const struct bundle *files = &http->gateway->access->files;
+	crypto_generichash_state state;
+
+	(void)crypto_generichash_init(&state, NULL, 0, TLS_DIGEST_BYTES);
+	for (size_t i = 0; i < COUNT_OF(parts); i++) {
+		const char *text = files->text[parts[i]] != NULL ? files->text[parts[i]] : "";
+
+		/* With the final NUL, so that nothing moves from one part into the next. */
+		(void)crypto_generichash_update(&state, (const unsigned char *)text,
+						strlen(text) + 1);
+	}
+	(void)crypto_generichash_final(&state, digest, TLS_DIGEST_BYTES);
+	sodium_memzero(&state, sizeof(state));
+}
+
 static int start_daemon(struct http *http, struct err *why)
 {
 	const struct bundle *files = &http->gateway->access->files;
@@ -375,6 +399,7 @@ static int start_daemon(struct http *http, struct err *why)
 	if (http->daemon == NULL)
 		return err_set(why, ERR_IO, "the HTTP server does not start");
 	http->listener = -1;
+	tls_digest(http, http->tls_digest);
 	return 0;
 }
 
@@ -471,10 +496,16 @@ static void stop_daemon(struct http *http)
 
 int http_reload(struct http *http, struct err *why)
 {
+	unsigned char digest[TLS_DIGEST_BYTES];
 	int rc;
 
 	auth_forget(&http->calls.auth);
 	if (http->gateway->access->files.text[BUNDLE_TLS_CERTIFICATE] == NULL)
+		return 0;
+	/* Whoever has asked for the reload is told its end, unless the certificate is another one.
+	 */
+	tls_digest(http, digest);
+	if (memcmp(digest, http->tls_digest, sizeof(digest)) == 0)
 		return 0;
 	/* The listening socket stays; connections end and are made anew with the new certificate.
 	 */
@@ -510,6 +541,14 @@ bool http_call_end(struct http *http, const struct call_result *result)
 		return false;
 	http_run(http);
 	return true;
+}
+
+void http_reloaded(struct http *http, int code)
+{
+	if (http == NULL)
+		return;
+	calls_reloaded(&http->calls, code);
+	http_run(http);
 }
 
 void http_look(struct http *http)

@@ -11,6 +11,8 @@ MUST_CHECK int http_open(struct http **http, struct gateway *gateway, struct err
 void http_close(struct http *http);
 /* gateway->access has changed: other certificates and users count. ERR_IO: it serves no more. */
 MUST_CHECK int http_reload(struct http *http, struct err *why);
+/* The master's word about a reload that was asked for. NULL is fine. */
+void http_reloaded(struct http *http, int code);
 /* The end of a call; false: it was none of these. NULL is fine. */
 bool http_call_end(struct http *http, const struct call_result *result);
 /* Something may have changed that a client waits for, or its time is up. NULL is fine. */

@@ -456,3 +456,16 @@ void request_read(const uint8_t *bytes, size_t size, const struct view *view,
 	out->step = REQUEST_REFUSE;
 	out->size = request_refuse(out->id, &why, &out->reply);
 }
+
+void request_reload_error(int code, struct err *why)
+{
+	if (code == ERR_BUSY)
+		err_set(why, ERR_BUSY, "the configuration was read a moment ago; ask again");
+	else if (code == ERR_TIMEOUT)
+		err_set(why, ERR_TIMEOUT, "the master does not answer; see its log");
+	else
+		err_set(why, ERR_REFUSED,
+			"the new configuration is refused (%s) and the running one stays: see "
+			"reload.refused in the agent's log, or `mhactl config check`",
+			err_name(code));
+}

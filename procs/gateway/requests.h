@@ -9,6 +9,7 @@
 
 #define REQUEST_BYTES_MAX 4096
 #define EVENTS_WAIT_MS    30000 /* the longest that GetEvents may wait */
+#define RELOAD_WAIT_MS    10000 /* for the master's word about a reload */
 
 enum request_step {
 	REQUEST_ANSWER = 0, /* `reply` is the answer */
@@ -57,6 +58,10 @@ MUST_CHECK int request_to_call(const Mha__Client__Request *request, const struct
  */
 void request_read(const uint8_t *bytes, size_t size, const struct view *view,
 		  const struct events *events, const struct caller *caller, struct request *out);
+
+/* Why the configuration was not read again: the master's code (not 0), in words for who has asked.
+ */
+void request_reload_error(int code, struct err *why);
 
 /* Any reply, with version and id filled in. */
 size_t request_reply(uint64_t id, Mha__Client__Reply *reply, uint8_t **bytes);

@@ -215,8 +215,8 @@ static char *not_allowed(void)
 {
 	return json_print(json_pack("{s:{s:s, s:s}}", "error", "code", "not_allowed", "text",
 				    "questions are GET, HEAD and OPTIONS; what HTTP can change is "
-				    "POST and DELETE of /switchover, POST of /failover, and what "
-				    "/v1 offers"),
+				    "POST and DELETE of /switchover and /restart, POST of "
+				    "/failover, /reinitialize and /reload, and what /v1 offers"),
 			  JSON_COMPACT);
 }
 

@@ -46,7 +46,12 @@ static const struct action_field MEMBER_FIELDS[] = {
 };
 static const struct action_field NO_FIELDS[] = {{0}};
 
-/* Tokens of new nodes are secrets, and not given out over HTTP. */
+/*
+ * Tokens of new nodes are not given out over HTTP, nor is it told who used one: a token lets a host
+ * in whom nobody has seen yet, HTTP need not be encrypted, and what proves an admin there is a
+ * password or a token that load balancers and their logs may see. The request socket asks for a
+ * CURVE key.
+ */
 #define CALL(PATH, NEEDS, CALL_CASE, FIELDS)                                                       \
 	{                                                                                          \
 		"POST", "/v1/" PATH, NEEDS, PATH, NULL, MHA__CLIENT__REQUEST__CALL_##CALL_CASE,    \
@@ -62,6 +67,7 @@ static const struct action V1_ACTIONS[] = {
 	CALL("resume", ROLE_OPERATE, RESUME, NO_FIELDS),
 	CALL("maintenance", ROLE_OPERATE, MAINTENANCE, MAINTENANCE_FIELDS),
 	CALL("restart", ROLE_OPERATE, RESTART, MEMBER_FIELDS),
+	CALL("reload", ROLE_OPERATE, RELOAD, NO_FIELDS),
 	CALL("reinit", ROLE_ADMIN, REINIT, MEMBER_FIELDS),
 	CALL("mode", ROLE_ADMIN, SET_MODE, MODE_FIELDS),
 	CALL("auto-failover", ROLE_ADMIN, AUTO_FAILOVER, ON_FIELDS),
@@ -237,6 +243,10 @@ unsigned v1_read(const struct action *action, json_t *body, const struct view *v
 	if (out->needs == ROLE_NONE) {
 		problem_answer(answer, PROBLEM_FORBIDDEN, NULL, "%s: nobody may", action->path);
 		return answer->status;
+	}
+	if (action->call == MHA__CLIENT__REQUEST__CALL_RELOAD) {
+		out->reload = true;
+		return 0;
 	}
 	rc = request_to_call(&built.request, view, &out->call, &why);
 	if (rc == 0)

@@ -80,7 +80,7 @@ Test(v1, permissions_are_those_of_the_request_socket)
 		cr_expect_null(action_find("GET", action->path));
 		cr_expect_null(action_find("PUT", action->path));
 	}
-	cr_expect_eq(count, 13);
+	cr_expect_eq(count, 14);
 	for (size_t i = 0; v1_question_at(i) != NULL; i++) {
 		cr_expect_eq(v1_question_at(i)->needs, ROLE_READ);
 		cr_expect_null(action_find("POST", v1_question_at(i)->path));

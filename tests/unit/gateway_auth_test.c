@@ -130,6 +130,12 @@ Test(actions, the_table_is_closed)
 	cr_expect_not_null(action_find("POST", "/switchover"));
 	cr_expect_not_null(action_find("POST", "/failover"));
 	cr_expect_not_null(action_find("DELETE", "/switchover"));
+	cr_expect_not_null(action_find("POST", "/restart"));
+	cr_expect_not_null(action_find("POST", "/reinitialize"));
+	cr_expect_not_null(action_find("POST", "/reload"));
+	cr_expect_null(action_find("GET", "/restart"));
+	cr_expect_null(action_find("DELETE", "/reload"));
+	cr_expect_null(action_find("PUT", "/reinitialize"));
 	cr_expect_null(action_find("GET", "/switchover"));
 	cr_expect_null(action_find("DELETE", "/failover"));
 	cr_expect_null(action_find("POST", "/switchover/"));

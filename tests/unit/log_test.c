@@ -52,6 +52,40 @@ Test(log, text_has_the_same_keys_in_every_line)
 	fclose(file);
 }
 
+/* Whoever reads one form finds the same keys with the same values in the other. */
+Test(log, both_forms_say_the_same)
+{
+	FILE *file = capture();
+	json_t *object, *fields;
+	char *lines, *second;
+	char text[512];
+
+	log_set_operation(30);
+	log_event(LOG_WARNING, "fence.open", "epoch=%d why=\"%s\" it is open", 7, "a b");
+	log_set_format(LOG_FORMAT_JSON);
+	log_event(LOG_WARNING, "fence.open", "epoch=%d why=\"%s\" it is open", 7, "a b");
+	lines = written(file);
+	second = strchr(lines, '\n') + 1;
+	object = json_loads(second, JSON_DISABLE_EOF_CHECK, NULL);
+	cr_assert_not_null(object, "%s", second);
+	fields = json_object_get(object, "fields");
+	cr_expect_eq(json_object_size(object), 8,
+		     "time, level, node, process, op, event, fields, "
+		     "message");
+	cr_expect_eq(json_object_size(fields), 2);
+	snprintf(text, sizeof(text), "Z %s node=%s process=%s op=%s %s epoch=%s why=\"%s\" %s\n",
+		 word(object, "level"), word(object, "node"), word(object, "process"),
+		 word(object, "op"), word(object, "event"), word(fields, "epoch"),
+		 word(fields, "why"), word(object, "message"));
+	cr_expect_eq(lines[0], '<');
+	cr_expect_eq(strncmp(strchr(lines, 'Z'), text, strlen(text)), 0, "%s%s", lines, text);
+	/* "2026-01-31T12:00:00.123Z" stands between the priority and the level. */
+	cr_expect_eq((size_t)(strchr(lines, 'Z') + 1 - strchr(lines, '>') - 1),
+		     strlen(word(object, "time")));
+	json_decref(object);
+	fclose(file);
+}
+
 Test(log, json_is_one_object_per_line)
 {
 	FILE *file = capture();

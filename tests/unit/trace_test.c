@@ -244,7 +244,7 @@ Test(trace, switchover_of_the_new_primary)
 Test(trace, one_trace_of_all_nodes)
 {
 	static const char *const nodes[] = {"n1", "n2", "n3"};
-	static const char *const parts[] = {"old primary", "new primary", "standby"};
+	static const char *const parts[] = {"old primary", "new primary", "bystander"};
 	unsigned roots = 0;
 	char trace[TRACE_ID_SIZE] = "", root[SPAN_ID_SIZE];
 

@@ -415,7 +415,7 @@ static const char *part_of(const struct build *build)
 
 	if (strcmp(node, from) == 0)
 		return strcmp(from, to) == 0 ? "restarted" : "old primary";
-	return strcmp(node, to) == 0 ? "new primary" : "standby";
+	return strcmp(node, to) == 0 ? "new primary" : "bystander";
 }
 
 /* "survey" of "survey/safe", the rule that ends that phase; false: the rule ends any phase. */

@@ -4,6 +4,7 @@ failovers, maintenance, degraded records, and layouts of one, two and five data 
 """
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -13,6 +14,8 @@ from .system import LabError, enter_netns, now_ns, wait_until
 
 HOLD_S = 6      # how long nothing may happen where nothing is to happen
 SWITCHES = 10   # planned switches in a row
+HTTP_USERS = {"read": "rita", "operate": "otto", "admin": "ada"}
+HTTP_PASSWORD = "of the lab"
 
 
 def ctl(run, node, *words):
@@ -160,6 +163,76 @@ def restarts(run):
     if code == 0:
         raise LabError(f"a primary was to be built anew: {text}")
     return seconds
+
+
+def http_post(run, node, path, role):
+    """(status, text) of a POST at this node's own agent, as a user with that role."""
+    user = HTTP_USERS[role]
+    done = subprocess.run(
+        ["curl", "-sS", "-m", str(int(run.deadline)), "-w", "\\n%{http_code}", "-X", "POST",
+         "-u", f"{user}:{HTTP_PASSWORD}", f"http://127.0.0.1:8008{path}"],
+        preexec_fn=lambda: enter_netns(node["ns"]), capture_output=True, text=True,
+        timeout=2 * run.deadline, check=False)
+    text, _, code = done.stdout.rpartition("\n")
+    if done.returncode != 0:
+        raise LabError(f"POST {path} on {node['name']}: {done.stderr}")
+    return int(code), text
+
+
+def give_users(run):
+    """Every agent gets the same users, by `mhactl reload`."""
+    path = os.path.join(run.lab.dir, "http.users")
+    rows = []
+    for role, user in HTTP_USERS.items():
+        done = subprocess.run([run.lab.tool("mha-keygen", "bin_dir"), "--password", user, role],
+                              input=HTTP_PASSWORD + "\n", capture_output=True, text=True,
+                              timeout=run.deadline, check=True)
+        rows += [line for line in done.stdout.splitlines() if line.startswith(f"{user} {role} ")]
+    with open(path, "w", encoding="utf-8") as handle:
+        handle.write("\n".join(rows) + "\n")
+    os.chmod(path, 0o600)
+    for node in run.lab.nodes:
+        with open(node["conf"], encoding="utf-8") as handle:
+            text = handle.read()
+        if "users_file" not in text:
+            with open(node["conf"], "w", encoding="utf-8") as handle:
+                handle.write(text.replace("\nhttp:\n", f"\nhttp:\n  users_file: {path}\n"))
+        ask(run, node, "reload")
+
+
+def restarts_http(run):
+    """the same as Patroni's users ask for it: POST /reload, /restart and /reinitialize"""
+    primary = run.lab.primary()
+    standby = other_data(run, primary)
+    give_users(run)
+    for node, path, role, wanted in (
+            (standby, "/reload", "operate", (202, "reload scheduled")),
+            (standby, "/restart", "read", (403, None)),
+            (standby, "/reinitialize", "operate", (403, None)),
+            (primary, "/reinitialize", "admin", (503, None))):
+        code, text = http_post(run, node, path, role)
+        if code != wanted[0] or wanted[1] not in (None, text):
+            raise LabError(f"POST {path} on {node['name']}: {code} {text}")
+    for node in (standby, primary):
+        before = run.lab.postmaster(node).pid
+        if node is primary:
+            run.faults.append({"kind": "restart", "node": node["name"], "at_ns": now_ns()})
+        code, text = http_post(run, node, "/restart", "operate")
+        if (code, text) != (200, "restarted successfully"):
+            raise LabError(f"POST /restart on {node['name']}: {code} {text}")
+        wait_until(lambda n=node, b=before: getattr(run.lab.postmaster(n), "pid", b) != b,
+                   run.deadline, f"another postmaster on {node['name']}")
+        run.writes_go_on()
+        run.whole()
+    if run.lab.primary()["name"] != primary["name"]:
+        raise LabError("a restart moved the primary")
+    before = rebuilds(run, standby)
+    code, text = http_post(run, standby, "/reinitialize", "admin")
+    if (code, text) != (200, "reinitialize started"):
+        raise LabError(f"POST /reinitialize on {standby['name']}: {code} {text}")
+    wait_until(lambda: rebuilds(run, standby) > before, run.deadline,
+               f"{standby['name']} to be built anew")
+    return run.whole()
 
 
 def switchover_refused(run):
@@ -406,6 +479,7 @@ PREFERRED_SETTINGS = (("members.n2.priority", "200"), ("failover.auto_primary_sw
                       ("failover.switch_back_after", "3s"))
 THREE = {"switchover": switchover, "switchovers": switchovers,
          "switchover-refused": switchover_refused, "restarts": restarts,
+         "restarts-http": restarts_http,
          "switchover-target-dies": switchover_target_dies, "mode-changes": mode_changes,
          "pause": pause, "auto-failover-off": auto_failover_off, "maintenance": maintenance,
          "performance-loss": performance_loss}

@@ -988,7 +988,7 @@ def main():
     """The programs under test from the command line; the rest is for unittest."""
     global ARGS
     parser = argparse.ArgumentParser()
-    for name in ("gateway", "rig", "mhactl", "top", "keygen", "routes"):
+    for name in ("gateway", "rig", "mhactl", "top", "keygen", "routes", "trace"):
         parser.add_argument("--" + name, required=True)
     ARGS, rest = parser.parse_known_args()
     unittest.main(argv=[sys.argv[0]] + rest)

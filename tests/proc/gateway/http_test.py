@@ -170,6 +170,85 @@ class Users(Case):
         self.assertEqual(answer[0], 503)
         self.assertIn("status unknown", answer[1])
 
+    def test_restart_and_reinitialize(self):
+        """KIND NODE DRY_RUN LOSS MODE K ON, as they reach the consensus worker"""
+        self.begin()
+        otto, ada = basic("otto"), basic("ada")
+        for path, body, status, word in (
+                ("/restart", {"schedule": "2040-01-01T12:00Z"}, 400, "cannot be scheduled"),
+                ("/restart", {"restart_pending": True}, 400, "restart_pending"),
+                ("/restart", {"postgres_version": "16"}, 400, "postgres_version"),
+                ("/restart", {"role": "leader"}, 400, "role should be"),
+                ("/restart", {"role": 1}, 400, "string"),
+                ("/restart", {"role": "replica"}, 503, "conditions are not satisfied"),
+                ("/restart", {"timeout": "soon"}, 400, "seconds"),
+                ("/restart", {"timeout": 0}, 400, "seconds"),
+                ("/restart", "[]", 400, "JSON object"),
+                ("/reinitialize", {"force": "yes"}, 400, "booleans")):
+            answer = self.ask("POST", path, ada, body)
+            self.assertEqual(answer[0], status, (path, body, answer))
+            self.assertIn(word, answer[1])
+        for path in ("/restart", "/reinitialize", "/reload"):
+            self.assertEqual(self.ask("POST", path)[0], 401)
+            self.assertEqual(self.ask("POST", path, basic("rita"))[0], 403)
+            self.assertEqual(self.ask("PUT", path, ada)[0], 405)
+        self.assertEqual(self.ask("POST", "/reinitialize", otto)[0], 403)
+        self.assertEqual(self.ask("DELETE", "/restart", otto)[:2],
+                         (404, "no restarts are scheduled"))
+        self.assertEqual(self.calls()[0], 0)
+        self.agent.do("answer 0 0 1 30")
+        self.agent.do("set operation 3")
+        self.agent.do("publish")
+        answer = self.ask("POST", "/restart", otto, {"role": "primary", "restart_pending": False,
+                                                     "schedule": None, "timeout": "20"})
+        self.assertEqual(answer[:2], (200, "restarted successfully"))
+        self.assertEqual(self.calls()[:4], [1, 12, 1, 0])
+        self.agent.do("set operation 4")
+        self.agent.do("publish")
+        answer = self.ask("POST", "/restart", otto)
+        self.assertEqual(answer[0], 503)
+        self.assertIn("Restart failed: rolled_back", answer[1])
+        self.agent.do("set operation 2")
+        self.agent.do("publish")
+        answer = self.ask("POST", "/restart", otto, {"timeout": 2})
+        self.assertEqual(answer[0], 503)
+        self.assertIn("Restart status unknown after", answer[1])
+        answer = self.ask("POST", "/reinitialize", ada, {"from_leader": True})
+        self.assertEqual(answer[:2], (200, "reinitialize started"))
+        self.assertEqual(self.calls()[:2], [4, 13])
+        self.agent.do("answer 2 8 0 0")
+        for path in ("/restart", "/reinitialize"):
+            answer = self.ask("POST", path, ada)
+            self.assertEqual(answer[0], 503, answer)
+            self.assertIn(" failed: ", answer[1])
+
+    def reload(self, path, code, headers):
+        """What the client hears when the master has said so."""
+        ends = []
+        thread = threading.Thread(target=lambda: ends.append(self.ask(
+            "POST", path, {**basic("otto"), **headers}, timeout=2 * gateway_test.PATIENCE)))
+        count = self.agent.said().count("gateway.reload by=otto")
+        thread.start()
+        self.assertTrue(until(
+            lambda: self.agent.said().count("gateway.reload by=otto") > count))
+        self.agent.do(f"reloaded {code}")
+        thread.join()
+        return ends[0][:2]
+
+    def test_a_reload_is_answered_by_its_end(self):
+        self.begin()
+        typed = {"Content-Type": "application/json"}
+        self.assertEqual(self.reload("/reload", 0, {}), (202, "reload scheduled"))
+        status, text = self.reload("/reload", 1, {})
+        self.assertEqual(status, 503)
+        self.assertIn("the running one stays", text)
+        status, text = self.reload("/v1/reload", 0, typed)
+        self.assertEqual((status, json.loads(text)["code"]), (200, "accepted"))
+        for code, status, name in ((1, 409, "refused"), (13, 503, "busy")):
+            answer = self.reload("/v1/reload", code, typed)
+            self.assertEqual((answer[0], json.loads(answer[1])["error"]["code"]), (status, name))
+        self.assertEqual(self.calls()[0], 0)
+
     def test_the_answer_waits_for_the_end_and_others_are_served(self):
         self.begin()
         self.agent.do("answer 0 0 2 30")

@@ -17,6 +17,7 @@
  *   answer none         they have no end
  *   calls               how many came, and the last one: COUNT KIND NODE DRY_RUN LOSS MODE K ON
  *   reload              send what is in ACCESS, and the configuration, again
+ *   reloaded CODE       how a reload that was asked for has ended: 0, or an error without its sign
  *   stop                ask the gateway to stop; answers its exit status
  *   reap                the gateway has ended by itself: wait for it
  */
@@ -294,6 +295,16 @@ static bool run_reload(struct rig *rig)
 	return sent;
 }
 
+/* The master's word about a reload that the gateway has asked for. */
+static bool run_reloaded(struct rig *rig, const char *code)
+{
+	struct err why;
+	uint64_t number;
+
+	return rig->control >= 0 && text_parse_u64(code, &number) && number < ERR_CODE_COUNT &&
+	       control_send(rig->control, CONTROL_RELOADED, (unsigned)number, -1, &why) == 0;
+}
+
 static bool run_event(struct rig *rig, char *args)
 {
 	Mha__Bus__Event event;
@@ -392,6 +403,8 @@ static void run_line(struct rig *rig, char *line)
 		done = run_reap(rig);
 	else if (strcmp(verb, "reload") == 0)
 		done = run_reload(rig);
+	else if (strcmp(verb, "reloaded") == 0 && line != NULL)
+		done = run_reloaded(rig, line);
 	else if (strcmp(verb, "publish") == 0)
 		done = run_publish(rig);
 	else if (strcmp(verb, "live") == 0 && line != NULL)

@@ -326,6 +326,7 @@ Test(top, the_decision_of_the_chosen_member)
 	cr_expect_not_null(strstr(text, "DECISION 1 of 3  epoch 4  node_lost"), "%s", text);
 	cr_expect_not_null(strstr(text, "became primary in place of n2"));
 	cr_expect_not_null(strstr(text, "detect 1004.0 ms"));
+	cr_expect_not_null(strstr(text, "  in all 1"));
 	top_step_decision(&world->model, &world->frame, 1);
 	cr_expect_not_null(strstr(draw(world, 80, 24), "epoch 2"));
 	for (unsigned i = 0; i < 5; i++)

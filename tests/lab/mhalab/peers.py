@@ -20,7 +20,7 @@ import psycopg2
 
 from . import config, operations
 from .library import TABLE, make_table
-from .system import LabError, enter_netns, in_netns, wait_until
+from .system import LabError, enter_netns, in_netns, now_ns, wait_until
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../..")
 WRITES, READS, STATS = 5000, 5001, 7000  # ports of deploy/haproxy/haproxy.cfg, and of Patroni's
@@ -163,6 +163,7 @@ class Writer:
     def __init__(self, run):
         self.run = run
         self.acknowledged = []  # (id, address of the server)
+        self.answered = []  # when each of them was, by now_ns()
         self.errors = 0
         self.on_standby = 0  # writes that came to a standby, which has refused them
         self.trouble = None
@@ -185,6 +186,7 @@ class Writer:
                         cursor.execute(f"INSERT INTO {TABLE} VALUES (%s, %s) "
                                        "RETURNING host(inet_server_addr())", (self.client, number))
                         self.acknowledged.append((number, cursor.fetchone()[0]))
+                        self.answered.append(now_ns())
                 except psycopg2.Error as error:
                     self.errors += 1
                     self.on_standby += error.pgcode == READ_ONLY

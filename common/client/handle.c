@@ -297,6 +297,7 @@ int mha_open(struct mha **opened, const struct mha_options *options, struct mha_
 	if (mha == NULL)
 		return error_tell(error, err_set(&why, ERR_NO_MEMORY, "handle"), &why);
 	CHECK(pthread_mutex_init(&mha->lock, NULL) == 0);
+	CHECK(pthread_mutex_init(&mha->ending, NULL) == 0);
 	rc = options_take(mha, options, &why);
 	if (rc == 0) {
 		mha->context = zmq_ctx_new();
@@ -319,6 +320,7 @@ void mha_close(struct mha *mha)
 	listen_close(mha);
 	if (mha->context != NULL)
 		zmq_ctx_term(mha->context);
+	CHECK(pthread_mutex_destroy(&mha->ending) == 0);
 	CHECK(pthread_mutex_destroy(&mha->lock) == 0);
 	explicit_bzero(mha->secret_key, sizeof(mha->secret_key));
 	free(mha);

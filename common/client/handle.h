@@ -33,6 +33,7 @@ struct listen;
 
 struct mha {
 	pthread_mutex_t lock;
+	pthread_mutex_t ending; /* held by who stops the thread, before `lock` */
 	void *context;
 	unsigned port; /* 0: not given */
 	unsigned poll_ms;

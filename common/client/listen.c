@@ -602,21 +602,24 @@ void mha_stop_thread(struct mha *mha)
 {
 	struct listen *listen;
 	pthread_t thread;
-	bool mine = false;
+	bool any = false;
 
+	/* Whoever comes second waits as well, and finds nothing left to stop. */
+	CHECK(pthread_mutex_lock(&mha->ending) == 0);
 	CHECK(pthread_mutex_lock(&mha->lock) == 0);
 	listen = mha->listen;
-	if (listen != NULL && listen->has_thread && !listen->stop) {
-		mine = true;
+	if (listen != NULL && listen->has_thread) {
+		any = true;
 		thread = listen->thread;
 		listen->stop = true;
 		listen_kick(listen);
 	}
 	CHECK(pthread_mutex_unlock(&mha->lock) == 0);
-	if (!mine)
-		return;
-	CHECK(pthread_join(thread, NULL) == 0);
-	CHECK(pthread_mutex_lock(&mha->lock) == 0);
-	listen->has_thread = false;
-	CHECK(pthread_mutex_unlock(&mha->lock) == 0);
+	if (any) {
+		CHECK(pthread_join(thread, NULL) == 0);
+		CHECK(pthread_mutex_lock(&mha->lock) == 0);
+		listen->has_thread = false;
+		CHECK(pthread_mutex_unlock(&mha->lock) == 0);
+	}
+	CHECK(pthread_mutex_unlock(&mha->ending) == 0);
 }

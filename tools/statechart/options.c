@@ -11,11 +11,15 @@ static const char *const EFFECTS[] = {
 	[ON_NEW_LOG] = "new cluster",
 };
 
-/* Text inside a cell: what separates cells must not stand there. */
+/*
+ * Text inside a cell: what separates cells must not stand there, and what is quoted in passing is
+ * no command to be typed as it stands.
+ */
 static void put_cell(FILE *to, const char *text)
 {
 	for (; *text != '\0'; text++)
-		(void)fprintf(to, *text == '|' ? "\\%c" : "%c", *text);
+		if (*text != '`')
+			(void)fprintf(to, *text == '|' ? "\\%c" : "%c", *text);
 }
 
 static void put_range(FILE *to, const struct option *option)

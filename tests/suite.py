@@ -235,6 +235,16 @@ def part_abuse(suite):
             "--bin-dir", os.path.join(folder, "bin"), "--json", os.path.join(folder, "abuse.json"))
 
 
+def part_tsan(suite):
+    """threads of libmha, and the gateway, under ThreadSanitizer"""
+    programs = ("libmha_threads", "tsan_race", "mha-gateway", "mhactl", "mha-top", "mha-keygen",
+                "gateway_rig", "gateway_routes")
+    if suite.check("configure tsan", "cmake", "--preset", "tsan") and suite.check(
+            "build for tsan", "cmake", "--build", build_dir("tsan"), "-j", JOBS, "--target",
+            *programs):
+        counted(suite, "tsan", "tests/tsan/run")
+
+
 def is_safe(path):
     """Nothing was wrong with the data that a run of chaos left a report of."""
     try:
@@ -284,8 +294,8 @@ def part_chaos(suite):
 PARTS = {"build": part_build, "style": part_style, "unit": part_unit, "proc": part_proc,
          "fuzz": part_fuzz, "planted": part_planted, "sim": part_sim, "lab": part_lab,
          "scenarios": part_scenarios, "chaos": part_chaos, "model": part_model,
-         "abuse": part_abuse}
-BY_NAME = {"abuse"}
+         "abuse": part_abuse, "tsan": part_tsan}
+BY_NAME = {"abuse", "tsan"}
 # These only calculate: in a whole run they have what the laboratory of chaos leaves of the machine.
 BESIDE = ("planted", "sim", "model")
 

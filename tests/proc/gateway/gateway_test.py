@@ -72,6 +72,8 @@ class Agent:
         with open(path, "w") as config:
             config.write(self.config.format(base=self.base, http=self.http, requests=self.requests,
                                        events=self.events, key="k" * 39))
+            # What a build with a sanitizer needs besides (tests/tsan/run).
+            config.write(os.environ.get("MHA_TEST_SETTINGS", ""))
         self.log = open(os.path.join(self.base, "log"), "w+b")
         self.access = os.path.join(self.base, "access")
         os.mkdir(self.access)

@@ -38,7 +38,7 @@ def newest_epoch(lab):
 
 
 def _decisions(lab):
-    node = lab.vip_holders()[0] if lab.vip_holders() else lab.nodes[0]
+    node = next(iter(lab.vip_holders()), lab.nodes[0])
     return json.loads(lab.mhactl(node, "history", "--json"))["decisions"]
 
 

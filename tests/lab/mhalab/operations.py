@@ -180,7 +180,7 @@ def http_post(run, node, path, role):
 
 
 def give_users(run):
-    """Every agent gets the same users, by `mhactl reload`."""
+    """Every agent is started again with the same users, and listens where no password is overheard."""
     path = os.path.join(run.lab.dir, "http.users")
     rows = []
     for role, user in HTTP_USERS.items():
@@ -194,17 +194,21 @@ def give_users(run):
     for node in run.lab.nodes:
         with open(node["conf"], encoding="utf-8") as handle:
             text = handle.read()
-        if "users_file" not in text:
-            with open(node["conf"], "w", encoding="utf-8") as handle:
-                handle.write(text.replace("\nhttp:\n", f"\nhttp:\n  users_file: {path}\n"))
-        ask(run, node, "reload")
+        if "users_file" in text:
+            continue
+        with open(node["conf"], "w", encoding="utf-8") as handle:
+            handle.write(re.sub(r"^http:\n  listen: .*$", "http:\n  listen: 127.0.0.1:8008\n"
+                                f"  users_file: {path}", text, count=1, flags=re.MULTILINE))
+        run.repair("agent-kill", node)
+        run.repair("start", node)
+        run.whole()
 
 
 def restarts_http(run):
     """the same as Patroni's users ask for it: POST /reload, /restart and /reinitialize"""
+    give_users(run)
     primary = run.lab.primary()
     standby = other_data(run, primary)
-    give_users(run)
     for node, path, role, wanted in (
             (standby, "/reload", "operate", (202, "reload scheduled")),
             (standby, "/restart", "read", (403, None)),

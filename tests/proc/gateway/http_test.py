@@ -439,9 +439,11 @@ class Tls(Case):
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         lines = iter(stream.stdout.readline, "")
         self.assertTrue(next(line for line in lines if line.startswith("data: ")))
+        second = self.make_server("server2")
         self.agent.do("reload")
         self.assertTrue(until(lambda: stream.poll() is not None), "connections are made anew")
         stream.stdout.close()
+        self.tls = ssl.create_default_context(cafile=second)
         self.assertTrue(until(lambda: self.said_200("/v1/leader")))
 
     def said_200(self, path):

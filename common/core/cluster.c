@@ -280,7 +280,9 @@ static enum apply_result apply_assign(struct cluster *cluster, const struct entr
 	if (entry->assign.resume) {
 		if (node != cluster->primary)
 			return APPLY_INVALID;
-		end_operation(cluster, entry->at_ms, true);
+		/* One that goes on with its promotion has not let anybody in yet. */
+		if (cluster->opened)
+			end_operation(cluster, entry->at_ms, true);
 	} else {
 		if (!record_sane(cluster, entry->assign.record, node) ||
 		    (entry->assign.record.members & cluster->rebuilding) != 0 ||

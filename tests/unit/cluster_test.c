@@ -336,6 +336,21 @@ Test(cluster, a_resumed_promotion_is_still_to_be_opened)
 	cr_expect_eq(cluster.lineage[1].timeline, 1 + 2 * TIMELINE_STEP);
 }
 
+Test(cluster, a_switch_is_done_when_its_target_is_open)
+{
+	struct cluster cluster = serving();
+	struct entry entry = entry_on(&cluster, ENTRY_OPERATION);
+
+	entry.operation = (struct operation){
+		.kind = OPERATION_SWITCHOVER, .state = OPERATION_RUNNING, .from = A, .to = B};
+	must(&cluster, entry);
+	must(&cluster, assign_entry(&cluster, B, node_bit(A) | node_bit(C), 1));
+	must(&cluster, resume_entry(&cluster, B));
+	cr_expect_neq(cluster_switching(&cluster), NULL, "its promotion goes on");
+	must(&cluster, opened_entry(&cluster));
+	cr_expect_eq(cluster.operations[0].state, OPERATION_DONE);
+}
+
 Test(cluster, opened_that_makes_no_sense_is_refused)
 {
 	struct cluster cluster = failed_over_to_b();

@@ -534,6 +534,7 @@ static void track(struct agent *agent)
 		agent->rebuild_wanted = true;
 		agent->rebuild_clone = true;
 	}
+	survey_name_fault(agent);
 	judge_lineage(agent);
 	if (!node_in(agent->cluster.settings.reinit, agent->config.self))
 		agent->recloned = false;

@@ -279,7 +279,7 @@ struct agent {
 	uint64_t proposed_base;
 	uint64_t proposed_ns;
 	uint8_t cause; /* enum assign_cause of the survey under way */
-	uint8_t fault; /* enum db_fault of the primary when it began */
+	uint8_t fault; /* enum db_fault of the primary: the first since it began */
 	uint64_t fault_ns;
 	uint64_t survey_epoch;
 	uint64_t survey_begin_ns;

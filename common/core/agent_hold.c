@@ -94,11 +94,9 @@ void note_lost(struct agent *agent, struct effects *effects)
 {
 	UNUSED(effects);
 	agent->cause = CAUSE_NODE_LOST;
-	agent->fault = agent->peers[agent->cluster.primary].facts.fault;
-	if (agent_is_primary(agent)) {
+	agent->fault = survey_primary_fault(agent);
+	if (agent_is_primary(agent))
 		agent->cause = agent->self.db == DB_HUNG ? CAUSE_DB_HUNG : CAUSE_DB_DOWN;
-		agent->fault = agent->self.fault;
-	}
 }
 
 void propose_held(struct agent *agent, struct effects *effects)

@@ -153,6 +153,13 @@ bool agent_give(struct agent *agent, struct effects *effects, const struct order
 
 /* agent_survey.c */
 void survey_begin(struct agent *agent, struct effects *effects, uint8_t cause);
+/* enum db_fault of the recorded primary, as this node sees or has heard it. */
+uint8_t survey_primary_fault(const struct agent *agent);
+/*
+ * A database that is lost may be named a moment after the survey for it has begun, and be well
+ * again before the decision: the first name stays.
+ */
+void survey_name_fault(struct agent *agent);
 void survey_take(struct agent *agent, const struct survey_reply *reply);
 /* Ask again those who have not answered. */
 void survey_repeat(struct agent *agent, struct effects *effects);

@@ -46,6 +46,20 @@ static void ask(struct agent *agent, struct effects *effects, node_set nodes)
 	}
 }
 
+uint8_t survey_primary_fault(const struct agent *agent)
+{
+	return agent_is_primary(agent) ? agent->self.fault
+				       : agent->peers[agent->cluster.primary].facts.fault;
+}
+
+void survey_name_fault(struct agent *agent)
+{
+	if ((agent->phase == PHASE_SURVEY || agent->phase == PHASE_BLOCKED) &&
+	    (agent->cause == CAUSE_DB_DOWN || agent->cause == CAUSE_DB_HUNG) &&
+	    agent->fault == FAULT_NONE)
+		agent->fault = survey_primary_fault(agent);
+}
+
 void survey_begin(struct agent *agent, struct effects *effects, uint8_t cause)
 {
 	uint64_t epoch = highest_promise(agent) + 1;
@@ -54,7 +68,7 @@ void survey_begin(struct agent *agent, struct effects *effects, uint8_t cause)
 	if (epoch <= agent->survey_epoch)
 		epoch = agent->survey_epoch + 1;
 	agent->cause = cause;
-	agent->fault = agent_is_primary(agent) ? agent->self.fault : lost->facts.fault;
+	agent->fault = survey_primary_fault(agent);
 	agent->fault_ns = agent->now_ns;
 	if (cause == CAUSE_NODE_LOST && lost->known)
 		agent->fault_ns = lost->heard_ns;

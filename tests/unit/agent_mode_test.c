@@ -276,6 +276,24 @@ static bool surveyed(const struct world *world)
 	return surveying(world) || blocked(world);
 }
 
+Test(agent_mode, a_fault_that_is_named_after_the_survey_began_is_on_record)
+{
+	struct world *world = started(1, 0);
+	struct host *host = &world->hosts[A];
+	const struct cluster *cluster;
+
+	host->stuck = 1 << EXECUTOR_DBCTL;
+	host->db.state = DB_DOWN;
+	world_until(world, "a survey", 1000, surveying);
+	host->db.fault = FAULT_POSTMASTER_GONE;
+	world_tick(world);
+	host->db.fault = FAULT_NONE;
+	host->stuck = 0;
+	world_until(world, "A serves", 20000, a_serves);
+	cluster = world_cluster(world);
+	cr_expect_eq(cluster->decisions[cluster->decision_count - 1].fault, FAULT_POSTMASTER_GONE);
+}
+
 Test(agent_mode, a_slow_database_is_kept_when_nobody_could_take_over)
 {
 	struct world *world = with_mode(2, 1, MODE_MAX_AVAILABILITY);

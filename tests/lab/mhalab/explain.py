@@ -13,9 +13,7 @@ HUNG = ("database_hung", {"database_frozen", "postmaster_stopped", "no_answer"})
 
 # By scenario; None: whatever is wrong with the database, the cause alone says enough.
 EXPECTED = {
-    # Alone it may be started again before its monitor has said what was wrong with it.
-    "single-pg-kill": ("database_down", None),
-    "pg-kill": DOWN, "witness-pg-kill": DOWN, "pg-freeze": HUNG,
+    "pg-kill": DOWN, "witness-pg-kill": DOWN, "single-pg-kill": DOWN, "pg-freeze": HUNG,
     "node-crash": NODE, "witness-crash": NODE, "power-off": NODE, "cut": NODE, "cut-in": NODE,
     "cut-out": NODE, "agent-loss": NODE, "agent-freeze": NODE, "two-in-a-row": NODE,
     "haproxy": NODE, "haproxy-patroni": NODE, "prometheus": NODE, "agent-stop": NODE, "agent-stop-resume-later": NODE, "agent-gone": NODE,

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/check.h"
 #include "base/log.h"
 #include "gateway/access.h"
 #include "gateway/requests.h"
@@ -20,7 +19,6 @@ static uint64_t now_ms(void)
 	return clock_boot_ns() / MS_PER_NS;
 }
 
-/* Schedules are told by the wall clock. */
 int calls_init(struct http_calls *calls, struct gateway *gateway, struct err *why)
 {
 	memset(calls, 0, sizeof(*calls));

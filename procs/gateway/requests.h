@@ -9,7 +9,7 @@
 
 #define REQUEST_BYTES_MAX 4096
 #define EVENTS_WAIT_MS    30000 /* the longest that GetEvents may wait */
-#define RELOAD_WAIT_MS    10000 /* for the master's word about a reload */
+#define RELOAD_WAIT_MS    10000 /* for the master's word: a file is read, checked and handed out */
 
 enum request_step {
 	REQUEST_ANSWER = 0, /* `reply` is the answer */

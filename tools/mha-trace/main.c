@@ -258,7 +258,7 @@ static void agent_trouble(bool away, const struct err *why)
 }
 
 /* Until the agent has said who it is. */
-static int begin(struct exporter *self, const struct notify *notify)
+static void begin(struct exporter *self, const struct notify *notify)
 {
 	const uint64_t since = self->wishes->since_ms, wall = clock_wall_ms();
 	const uint64_t from = since == UINT64_MAX ? UINT64_MAX : since < wall ? wall - since : 0;
@@ -274,18 +274,17 @@ static int begin(struct exporter *self, const struct notify *notify)
 				  self->follow.cluster, self->follow.node,
 				  self->post != NULL ? self->wishes->post.endpoint : "(printed)");
 			notify_send(notify, "READY=1");
-			return 0;
+			return;
 		}
 		agent_trouble(away, &why);
 		away = true;
 		rest(FOLLOW_AWAY_MS);
 	}
-	return 0;
 }
 
 static int follow(struct exporter *self, const struct notify *notify, struct err *why)
 {
-	(void)begin(self, notify);
+	begin(self, notify);
 	while (stopped == 0 && !self->broken) {
 		const bool away = self->follow.away;
 		struct err trouble = {0};

@@ -17,7 +17,7 @@
 #define REQUESTS_PER_TURN 32
 #define REQUEST_PARTS_MAX 3 /* client, empty delimiter of a REQ socket, request */
 
-#define PENDING_MAX 48 /* requests whose answer is awaited */
+#define PENDING_MAX     48 /* requests whose answer is awaited */
 #define PENDING_TURN_MS 100
 #define CLIENT_ID_MAX   255 /* as ZeroMQ bounds it */
 /* How libzmq names the other end of a local socket: with its user, group and process. */

@@ -369,6 +369,7 @@ enum agent_bug {
 	BUG_PROMOTE_IN_PAUSE = 1 << 9,     /* a pause is no reason to wait */
 	BUG_ELECT_ALONE = 1 << 10,         /* with S empty whoever answers is elected */
 	BUG_CHOICE_DAMAGED = 1 << 11,      /* damaged pages are no reason to choose another */
+	BUG_BARRED_UNHEARD = 1 << 12,      /* what only barred nodes have is not owed */
 };
 #endif
 

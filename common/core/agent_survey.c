@@ -168,6 +168,9 @@ static struct candidate candidate_of(const struct agent *agent, node_id id)
 		candidate.match.diverged = false;
 		candidate.match.clash = false;
 	}
+	if (PLANTED(agent, BUG_BARRED_UNHEARD) && candidate.match.known &&
+	    (candidate.excluded || candidate.damaged || candidate.priority == 0))
+		candidate.match.usable = 1;
 	return candidate;
 }
 

@@ -80,29 +80,96 @@ static bool satisfied(struct sync_rule record, node_set primaries, node_set answ
 	return false;
 }
 
-/* Every acknowledged commit is in at least one of the answers. */
-static bool enough(const struct cluster *cluster, node_set answered, struct survey_result *result)
+/* The answers that count. */
+struct survey {
+	const struct candidate *counted[NODES_MAX];
+	unsigned count;
+	node_set answered;
+	wal_lsn longest; /* the most usable WAL among them */
+	wal_lsn owed;    /* who has so much has every commit that was promised to last */
+};
+
+/* The `nth` longest WAL, from 1, of those of `nodes` that answered; 0: fewer answered. */
+static wal_lsn nth_longest(const struct survey *survey, node_set nodes, unsigned nth)
+{
+	for (unsigned i = 0; i < survey->count; i++) {
+		wal_lsn usable = survey->counted[i]->match.usable;
+		unsigned longer = 0;
+		unsigned equal = 0;
+
+		if (!node_in(nodes, survey->counted[i]->node))
+			continue;
+		for (unsigned k = 0; k < survey->count; k++) {
+			if (!node_in(nodes, survey->counted[k]->node))
+				continue;
+			longer += survey->counted[k]->match.usable > usable;
+			equal += survey->counted[k]->match.usable == usable;
+		}
+		if (longer < nth && nth <= longer + equal)
+			return usable;
+	}
+	return 0;
+}
+
+/*
+ * No commit of the record lies beyond. `need` of its members have each one, so at least as many
+ * of those that answered as remain when all others are taken to have it; and what a primary has
+ * not got it never acknowledged.
+ */
+static wal_lsn owed(const struct survey *survey, struct sync_rule record, node_set primaries)
+{
+	unsigned away = node_count(record.members & ~survey->answered);
+	wal_lsn end = survey->longest;
+
+	if (record.need > away && record.need <= node_count(record.members))
+		end = nth_longest(survey, record.members, record.need - away);
+	for (unsigned i = 0; i < survey->count; i++)
+		if (node_in(primaries, survey->counted[i]->node) &&
+		    survey->counted[i]->match.usable < end)
+			end = survey->counted[i]->match.usable;
+	return end;
+}
+
+/* Every acknowledged commit is in at least one of the answers; how far they reach is `owed`. */
+static bool enough(const struct cluster *cluster, struct survey *survey,
+		   struct survey_result *result)
 {
 	node_set primary = cluster->primary == NODE_NONE ? 0 : node_bit(cluster->primary);
-
+	bool unheard = (primary & survey->answered) == 0;
 	bool free = cluster->settings.mode == MODE_MAX_PERFORMANCE && cluster->record.need == 0;
+	bool bounded = false;
 
 	/*
 	 * Nothing is acknowledged in an epoch before it is opened; and in max_performance nobody
-	 * was promised more than the lag bound, which is not judged here.
+	 * was promised more than the lag bound, which is not judged here, unless all that was
+	 * shipped is promised: in a planned switch.
 	 */
-	if (cluster->opened && !free && !satisfied(cluster->record, primary, answered, result))
-		return false;
+	if (cluster->opened && free && unheard) {
+		bounded = cluster_switching(cluster) == NULL;
+	} else if (cluster->opened) {
+		if (!satisfied(cluster->record, primary, survey->answered, result))
+			return false;
+		survey->owed = owed(survey, cluster->record, primary);
+		bounded = true;
+	}
 	/* The primary of a later epoch was chosen because it held all that is owed of this one. */
 	for (unsigned i = 0; !cluster->settled && i < cluster->earlier_count; i++) {
 		const struct earlier_record *row = &cluster->earlier[i];
 		node_set either = primary;
+		wal_lsn end;
 
 		if (row->primary != NODE_NONE)
 			either |= node_bit(row->primary);
-		if (!satisfied(row->record, either, answered, result))
+		if (!satisfied(row->record, either, survey->answered, result))
 			return false;
+		end = owed(survey, row->record, either);
+		if (end > survey->owed)
+			survey->owed = end;
+		bounded = bounded || !cluster->opened;
 	}
+	/* Where no record says what was promised, it may be all that anybody has. */
+	if (!bounded)
+		survey->owed = survey->longest;
 	return true;
 }
 
@@ -111,27 +178,27 @@ struct survey_result survey_evaluate(const struct cluster *cluster,
 {
 	struct survey_result result = {.verdict = SURVEY_NO_CANDIDATE};
 	const struct candidate *best = NULL;
-	node_set answered = 0;
-	wal_lsn longest = 0;
+	struct survey survey = {0};
 
 	for (unsigned i = 0; i < count; i++) {
 		const struct candidate *answer = &answers[i];
 
 		if (!counts(cluster, answer))
 			continue;
-		answered |= node_bit(answer->node);
-		if (answer->match.usable > longest)
-			longest = answer->match.usable;
+		survey.counted[survey.count++] = answer;
+		survey.answered |= node_bit(answer->node);
+		if (answer->match.usable > survey.longest)
+			survey.longest = answer->match.usable;
 		if (eligible(cluster, answer) &&
 		    (best == NULL || candidate_compare(cluster, answer, best) < 0))
 			best = answer;
 	}
-	if (!enough(cluster, answered, &result))
+	if (!enough(cluster, &survey, &result))
 		return result;
-	if (best == NULL || best->match.usable < longest) {
-		for (unsigned i = 0; i < count; i++)
-			if (counts(cluster, &answers[i]) && answers[i].match.usable == longest)
-				result.missing |= node_bit(answers[i].node);
+	if (best == NULL || best->match.usable < survey.owed) {
+		for (unsigned i = 0; i < survey.count; i++)
+			if (survey.counted[i]->match.usable >= survey.owed)
+				result.missing |= node_bit(survey.counted[i]->node);
 		return result;
 	}
 	result.verdict = SURVEY_SAFE;

@@ -18,14 +18,15 @@ struct candidate {
 enum survey_verdict {
 	SURVEY_SAFE = 0,     /* `choice` holds every acknowledged commit */
 	SURVEY_WAITING,      /* answers are missing; see `missing` and `missing_count` */
-	SURVEY_NO_CANDIDATE, /* enough answers, but who has all the data may not be primary */
+	SURVEY_NO_CANDIDATE, /* enough answers, but who has all that is owed may not be primary */
 };
 
 struct survey_result {
 	enum survey_verdict verdict;
 	node_id choice;
-	bool resume;      /* the choice is the recorded primary, still running: no promotion */
-	node_set missing; /* nodes of which at least `missing_count` more must answer */
+	bool resume; /* the choice is the recorded primary, still running: no promotion */
+	/* Nodes of which at least `missing_count` more must answer; or who has what is owed. */
+	node_set missing;
 	unsigned missing_count;
 };
 
@@ -39,7 +40,9 @@ int candidate_compare(const struct cluster *cluster, const struct candidate *a,
 
 /*
  * The vote rule: do the `count` answers allow a promotion, and of whom? Answers without a known
- * position, and those of nodes that are being rebuilt, count for nothing.
+ * position, and those of nodes that are being rebuilt, count for nothing. The choice has the
+ * longest usable WAL of those that may be primary, and at least what is owed: nodes that may not
+ * be may have more, of which nothing was acknowledged.
  */
 struct survey_result survey_evaluate(const struct cluster *cluster,
 				     const struct candidate answers[], unsigned count);

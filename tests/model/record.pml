@@ -131,9 +131,12 @@ byte accepted;
 
 /* Work space of single steps: no part of the state. */
 hidden byte i;
+hidden byte j;
 hidden byte p;
 hidden byte usable[NODES];
 hidden byte longest;
+hidden byte owed;       /* who has so much has all that was acknowledged */
+hidden byte end;
 hidden byte counting;
 hidden byte next;
 hidden byte follow;
@@ -556,6 +559,52 @@ inline rebuilt(n)
 #define MEASURE(w) USABLE(w)
 #endif
 
+#define AWAY(r)     COUNT(MEMBERS(r) & ~counting)
+#define HAVE(r, n, l) (IN(MEMBERS(r) & counting, n) && usable[n] >= (l))
+#if NODES == 3
+#define HAVING(r, l) (HAVE(r, 0, l) + HAVE(r, 1, l) + HAVE(r, 2, l))
+#else
+#define HAVING(r, l) (HAVE(r, 0, l) + HAVE(r, 1, l))
+#endif
+
+/* owed(): no commit of the record `r` of `primaries` lies beyond. */
+inline bound(r, primaries)
+{
+	end = longest;
+	j = 0;
+	if
+	:: NEED(r) > AWAY(r) && NEED(r) <= COUNT(MEMBERS(r)) ->
+		end = 0;
+		do
+		:: j < NODES ->
+			if
+			:: usable[j] > end && HAVING(r, usable[j]) >= NEED(r) - AWAY(r) -> end = usable[j]
+			:: else
+			fi;
+			j++
+		:: else -> break
+		od
+	:: else
+	fi;
+	j = 0;
+	do
+	:: j < NODES ->
+		if
+		:: IN((primaries) & counting, j) && usable[j] < end -> end = usable[j]
+		:: else
+		fi;
+		j++
+	:: else -> break
+	od;
+	if
+	:: end > owed -> owed = end
+	:: else
+	fi;
+	skip
+}
+
+#define EITHER(n) (BIT(primary) | (earlier_primary[n] == NOBODY -> 0 : BIT(earlier_primary[n])))
+
 /* survey_evaluate() */
 inline evaluate()
 {
@@ -573,16 +622,27 @@ inline evaluate()
 	:: else -> break
 	od;
 	enough = (!opened || KEPT(record) || IN(counting, primary));
+	owed = 0;
+	if
+	:: opened -> bound(record, BIT(primary))
+	:: !opened && earlier_count == 0 -> owed = longest
+	:: else
+	fi;
 #ifndef BUG_EARLIER_FORGOTTEN
 	i = 0;
 	do
 	:: i < earlier_count ->
 		enough = enough && (KEPT(earlier[i]) || IN(counting, primary) ||
 				    (earlier_primary[i] != NOBODY && IN(counting, earlier_primary[i])));
+		bound(earlier[i], EITHER(i));
 		i++
 	:: else -> break
-	od
+	od;
 #endif
+#ifdef BUG_BARRED_UNHEARD
+	owed = 0;
+#endif
+	skip
 }
 
 /* Promises of an abandoned survey may be of a later epoch than the one that begins now. */
@@ -633,7 +693,8 @@ inline new_epoch(n, loss)
 	do
 	:: i < NODES ->
 		if
-		:: i != n && IN(counting, i) && !IN(RUNNING, i) && !DIVERGED(POSITION(i)) ->
+		:: i != n && IN(counting, i) && !IN(RUNNING, i) && !DIVERGED(POSITION(i)) &&
+			usable[i] <= usable[n] ->
 			follow = follow | BIT(i)
 		:: else
 		fi;
@@ -669,7 +730,8 @@ inline assign(n, kept)
 	if
 	:: IN(answered & ~rebuilding, n) && (kept & (answered | BIT(n))) == 0 ->
 		evaluate();
-		chosen = enough && usable[n] == longest &&
+		/* Anybody who has all that is owed: who has more may be one that may not. */
+		chosen = enough && usable[n] >= owed &&
 			 (IN(RUNNING, n) -> primary == n : timeline_max < TIMELINES);
 		if
 		:: chosen && IN(RUNNING, n) ->

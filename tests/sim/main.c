@@ -34,6 +34,7 @@ static const struct bug bugs[] = {
 	{"promote_in_pause", BUG_PROMOTE_IN_PAUSE},
 	{"elect_alone", BUG_ELECT_ALONE},
 	{"choice_damaged", BUG_CHOICE_DAMAGED},
+	{"barred_unheard", BUG_BARRED_UNHEARD},
 #endif
 	{NULL, 0},
 };

@@ -259,6 +259,70 @@ Test(candidate, a_rule_that_nobody_could_satisfy_needs_no_answers)
 		      false);
 }
 
+Test(candidate, who_may_be_chosen_need_only_have_what_is_owed)
+{
+	struct cluster cluster = serving(4, record_of(1, "C"));
+
+	expect_choice("it alone was counted on, a barred one has more",
+		      EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900)), C, false);
+	expect_choice("but who may be and has more is better",
+		      EVALUATE(&cluster, standby(B, 2000), standby(C, 1900)), B, false);
+	expect_nobody("who was counted on has more",
+		      EVALUATE(&cluster, standby(B, 1900), excluded(standby(C, 2000))), "C");
+
+	cluster = serving(4, record_of(2, "BCD"));
+	expect_choice(
+		"two of three answers have it",
+		EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900), standby(D, 1800)),
+		C, false);
+	expect_nobody("and who has less may lack it",
+		      EVALUATE(&cluster, excluded(standby(B, 2000)), excluded(standby(C, 1900)),
+			       standby(D, 1800)),
+		      "BC");
+	expect_nobody("one of the two may be away",
+		      EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900)), "B");
+	expect_choice("the primary has not got more",
+		      EVALUATE(&cluster, excluded(primary(A, 1900)), excluded(standby(B, 1950)),
+			       standby(C, 1900)),
+		      C, false);
+
+	cluster = serving(4, record_of(1, "C"));
+	cluster.settled = false;
+	cluster.earlier_count = 1;
+	cluster.earlier[0] = (struct earlier_record){1, record_of(1, "BD"), A};
+	expect_nobody(
+		"an earlier promise may be on the barred one alone",
+		EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900), standby(D, 1900)),
+		"B");
+	cluster.opened = false;
+	expect_nobody(
+		"also before the epoch is opened",
+		EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900), standby(D, 1900)),
+		"B");
+	cluster.earlier_count = 0;
+	expect_nobody("where nothing is known of promises, all that there is counts",
+		      EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900)), "B");
+}
+
+Test(candidate, the_lag_bound_and_not_a_barred_node_decides_in_max_performance)
+{
+	struct cluster cluster = serving(3, record_of(0, ""));
+
+	cluster.settings.mode = MODE_MAX_PERFORMANCE;
+	expect_choice("a barred standby has more",
+		      EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900)), C, false);
+	expect_nobody("the primary itself has more",
+		      EVALUATE(&cluster, excluded(primary(A, 2000)), standby(C, 1900)), "A");
+	cluster.operation_count = 1;
+	cluster.operations[0] = (struct operation){.id = 1,
+						   .kind = OPERATION_SWITCHOVER,
+						   .state = OPERATION_RUNNING,
+						   .from = A,
+						   .to = C};
+	expect_nobody("a planned switch leaves nothing behind",
+		      EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900)), "B");
+}
+
 Test(candidate, who_holds_all_may_be_forbidden)
 {
 	struct cluster cluster = serving(3, record_of(1, "BC"));

@@ -18,7 +18,7 @@ EXPECTED = {
     "cut-out": NODE, "agent-loss": NODE, "agent-freeze": NODE, "two-in-a-row": NODE,
     "haproxy": NODE, "haproxy-patroni": NODE, "prometheus": NODE, "agent-stop": NODE, "agent-stop-resume-later": NODE, "agent-gone": NODE,
     "five-two-lost": NODE, "cold-start": ("cold_start", None),
-    "member-cycle": NODE, "damaged-standby": DOWN,
+    "member-cycle": NODE, "barred-ahead": NODE, "damaged-standby": DOWN,
     "switchover": ("switchover", None), "switchovers": ("switchover", None),
     "witness-switchover": ("switchover", None), "five-switchover": ("switchover", None),
     "auto-failover-off": ("operator", None),

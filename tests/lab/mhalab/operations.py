@@ -345,6 +345,38 @@ def maintenance(run):
     return run.whole()
 
 
+def _received(run, node):
+    """Bytes of WAL that the standby has."""
+    sql = "SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), '0/0')"
+    return query(run.lab, node["addr"], sql, run.lab.plan["client_ns"])[0][0]
+
+
+def barred_ahead(run):
+    """a standby in maintenance has more WAL than the one that commits wait for, which is promoted"""
+    lab, old = run.lab, run.lab.primary()
+    choice, barred = (node for node in lab.data_nodes if node["name"] != old["name"])
+    ask(run, old, "maintenance", "on", barred["name"])
+    try:
+        wait_status(run, old, "commits to wait for the other standby alone", lambda s: {
+            m["name"]: m["in_record"] for m in s["members"]} == {
+                choice["name"]: True, barred["name"]: False, old["name"]: False})
+        # The commits that wait from now on reach the barred one only.
+        run.repair(f"cut-to={choice['name']}", old)
+        wait_until(lambda: _received(run, barred) > _received(run, choice), run.deadline,
+                   f"{barred['name']} to be ahead", 0.05)
+        run.fault("power-off", old)
+        run.moved(old)
+        if lab.primary()["name"] != choice["name"]:
+            raise LabError(f"{choice['name']} was to be promoted")
+    finally:
+        ask(run, choice, "maintenance", "off", barred["name"])
+    # What it had beyond was acknowledged to nobody: it rejoins, and commits may wait for it.
+    run.writes_go_on()
+    run.repair("start", old)
+    run.repair("heal", old)
+    return run.whole()
+
+
 def degrade_restore(run):
     """2 data nodes + witness: without its standby the primary goes on alone, on record"""
     primary = run.lab.primary()
@@ -486,7 +518,7 @@ THREE = {"switchover": switchover, "switchovers": switchovers,
          "restarts-http": restarts_http,
          "switchover-target-dies": switchover_target_dies, "mode-changes": mode_changes,
          "pause": pause, "auto-failover-off": auto_failover_off, "maintenance": maintenance,
-         "performance-loss": performance_loss}
+         "barred-ahead": barred_ahead, "performance-loss": performance_loss}
 WITNESS = {"witness-switchover": switchover, "degrade-restore": degrade_restore,
            "arbiter-trap": arbiter_trap}
 SINGLE = {"single-pg-kill": single_pg_kill, "single-crash": single_crash}

@@ -1,5 +1,6 @@
 """Processes, namespaces and commands of this machine."""
 
+import contextlib
 import ctypes
 import os
 import select
@@ -18,6 +19,21 @@ class LabError(Exception):
 
 class SafetyError(LabError):
     """What must never happen, however slow the machine: there is no second try after it."""
+
+
+def _interrupted(*_):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Python complains when another one comes in between.
+        with contextlib.suppress(OSError):
+            signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def end_on_signals():
+    """SIGTERM and SIGINT end the run, once: what is put away afterwards is not disturbed. Also where
+    a shell has started it in the background, which ignores SIGINT otherwise."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupted)
 
 
 def now_ns():

@@ -14,7 +14,7 @@ KILLS = 10  # of one turn, each turn with a ledger of its own: --kills, --repeat
 # in none of them: the machine lives on.
 KINDS = ("pg-kill", "pg-kill", "node-crash", "power-off")
 PAUSE_S = 1.0  # at most so long after all is well again the next one comes
-HOLD_S = 4.0  # links stay cut
+HOLD_S = 4.0  # links stay cut: --hold
 
 
 def _majority(run):
@@ -68,7 +68,7 @@ def cuts_64(run):
             for i, (source, target) in enumerate(links(nodes)):
                 if mask >> i & 1:
                     run.repair(f"cut-to={target['name']}", source)
-            time.sleep(HOLD_S)
+            time.sleep(run.options.hold)
             if able(nodes, mask):
                 # Two that hear each other serve, whatever the third one hears or says.
                 run.writes_go_on(50)

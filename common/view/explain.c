@@ -198,10 +198,10 @@ static void say_outcome(const struct view *view, const struct decision *decision
 			struct explanation *out)
 {
 	const char *from = decision->from ? view_name(view, decision->from) : "nobody";
-	char when[FORMAT_SIZE], why[VIEW_SENTENCE];
+	char time[FORMAT_SIZE], why[VIEW_SENTENCE];
+	const char *when = format_time(decision->at_ms, time);
 
 	cause_text(decision->cause, from, why);
-	format_time(decision->at_ms, when);
 	if (decision->hold != HOLD_NONE)
 		say(out, "At %s nobody was promoted in place of %s, although %.160s.", when, from,
 		    why);

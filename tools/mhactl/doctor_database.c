@@ -134,16 +134,17 @@ static void judge_rewind(const struct doctor_facts *facts, struct findings *foun
 /* "NAME active BYTES": pg_replication_slots. */
 static void judge_slot(const char *value, struct findings *found)
 {
-	char name[128], size[FORMAT_SIZE];
+	char name[128], text[FORMAT_SIZE];
 	uint64_t bytes;
 	const char *blank = strrchr(value, ' ');
+	const char *size;
 
 	if (blank == NULL || !text_parse_u64(blank + 1, &bytes))
 		return;
 	if (!text_copy(name, sizeof(name), value))
 		return;
 	name[strcspn(name, " ")] = '\0';
-	format_bytes((int64_t)bytes, size);
+	size = format_bytes((int64_t)bytes, text);
 	if (strstr(value, " inactive ") != NULL && bytes > SLOT_BYTES)
 		finding_add(found, FINDING_ERROR, AREA, "slot",
 			    "pg_drop_replication_slot() if its consumer is gone, or bring that "

@@ -493,11 +493,11 @@ static void disk_space(const struct rule *rule, const struct doctor_facts *facts
 {
 	for (size_t i = 0; i < COUNT_OF(facts->disks); i++) {
 		const struct doctor_disk *disk = &facts->disks[i];
-		char size[FORMAT_SIZE];
+		char text[FORMAT_SIZE];
+		const char *size = format_bytes((int64_t)disk->free_bytes, text);
 
 		if (disk->what == NULL || !disk->known || disk->total_bytes == 0)
 			continue;
-		format_bytes((int64_t)disk->free_bytes, size);
 		if (disk->free_bytes < 256 * MIB || disk->free_bytes < disk->total_bytes / 100)
 			ERROR("make room: a full disk ends the database, or the log of the "
 			      "consensus",

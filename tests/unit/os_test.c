@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -127,7 +128,9 @@ Test(os, a_process_is_watched_signalled_and_reaped_by_descriptor)
 
 	EXPECT(pid >= 0);
 	if (pid == 0) {
-		pause();
+		/* Not left behind when the test fails. */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0)
+			pause();
 		_exit(0);
 	}
 	event.fd = process_open(pid, &why);

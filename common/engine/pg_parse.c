@@ -132,33 +132,44 @@ static void branch_append(struct wal_position *position, struct wal_branch branc
 	position->branches[position->branch_count++] = branch;
 }
 
+int pg_parse_history_line(const char *text, size_t length, unsigned number,
+			  struct wal_position *position, struct err *why)
+{
+	const uint32_t newest = position->branch_count == 0
+					? 0
+					: position->branches[position->branch_count - 1].timeline;
+	struct wal_branch branch;
+	char line[128];
+	size_t skip = 0;
+	size_t kept;
+
+	/* The reason at the end of a line may be long; what matters stands before it. */
+	while (skip < length && (text[skip] == ' ' || text[skip] == '\t'))
+		skip++;
+	kept = length - skip < sizeof(line) ? length - skip : sizeof(line) - 1;
+	memcpy(line, text + skip, kept);
+	line[kept] = '\0';
+	if (line[0] == '\0' || line[0] == '#')
+		return 0;
+	if (!parse_branch(line, &branch) || branch.timeline <= newest)
+		return err_set(why, ERR_CORRUPT, "timeline history, line %u", number);
+	branch_append(position, branch);
+	return 0;
+}
+
 int pg_parse_history(const char *text, size_t size, struct wal_position *position, struct err *why)
 {
 	const char *end = text + size;
-	uint32_t newest = 0;
 
 	position->branch_count = 0;
 	for (unsigned number = 1; text < end; number++) {
 		const char *stop = memchr(text, '\n', (size_t)(end - text));
 		const size_t length = (size_t)((stop != NULL ? stop : end) - text);
-		struct wal_branch branch;
-		char line[128];
-		size_t skip = 0;
-		size_t kept;
+		const int rc = pg_parse_history_line(text, length, number, position, why);
 
-		/* The reason at the end of a line may be long; what matters stands before it. */
-		while (skip < length && (text[skip] == ' ' || text[skip] == '\t'))
-			skip++;
-		kept = length - skip < sizeof(line) ? length - skip : sizeof(line) - 1;
-		memcpy(line, text + skip, kept);
-		line[kept] = '\0';
+		if (rc < 0)
+			return rc;
 		text += length + 1;
-		if (line[0] == '\0' || line[0] == '#')
-			continue;
-		if (!parse_branch(line, &branch) || branch.timeline <= newest)
-			return err_set(why, ERR_CORRUPT, "timeline history, line %u", number);
-		newest = branch.timeline;
-		branch_append(position, branch);
 	}
 	return 0;
 }

@@ -29,9 +29,15 @@ void pg_format_rule(struct sync_rule rule, char text[PG_RULE_SIZE]);
 /* "mha_n<id>" -> id; NODE_NONE for anything else. */
 node_id pg_parse_member(const char *application_name);
 
-/* A timeline history file. ERR_CORRUPT names the line. Only the newest WAL_HISTORY_MAX are kept. */
+/*
+ * A timeline history file. ERR_CORRUPT names the line. Only the newest WAL_HISTORY_MAX are kept: a
+ * history has a line for each promotion that there ever was.
+ */
 MUST_CHECK int pg_parse_history(const char *text, size_t size, struct wal_position *position,
 				struct err *why);
+/* The same line by line, from a `position` without branches on; `number` is the line's, from 1. */
+MUST_CHECK int pg_parse_history_line(const char *text, size_t length, unsigned number,
+				     struct wal_position *position, struct err *why);
 
 /* The member whose address and port a WAL receiver names. NODE_NONE: none. */
 node_id pg_find_member(const struct conf *conf, const char *host, const char *port);

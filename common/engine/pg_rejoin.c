@@ -20,6 +20,8 @@
 /* A report about more records than these is not read by anybody; the WAL itself is kept whole. */
 #define TAIL_RECORDS_MAX 2000000
 #define ASK_PATIENCE_MS  20000
+/* A line of some fifty bytes for each promotion that there ever was. */
+#define HISTORY_BYTES_MAX ((size_t)4 << 20)
 
 int pg_control_file_read(const char *data_dir, struct pg_control_file *control, struct err *why)
 {
@@ -159,7 +161,7 @@ static bool read_history(const char *wal, uint32_t timeline, struct wal_position
 	if (timeline <= 1)
 		return true;
 	snprintf(name, sizeof(name), "%08" PRIX32 ".history", timeline);
-	good = file_read(wal, name, PG_SOURCE_HISTORY_SIZE, &text, NULL) == 0 && text != NULL &&
+	good = file_read(wal, name, HISTORY_BYTES_MAX, &text, NULL) == 0 && text != NULL &&
 	       pg_parse_history(text, strlen(text), position, NULL) == 0 &&
 	       position->branch_count > 0;
 	free(text);

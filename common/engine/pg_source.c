@@ -58,18 +58,13 @@ void pg_source_init(struct pg_source *source)
 static void keep_history(struct pg_source *source, const char *line)
 {
 	const char *bar = strchr(line, '|');
-	size_t length;
 
-	if (source->history_used == 0 && bar != NULL && strstr(line, ".history|") == bar - 8)
+	if (source->history_lines == 0 && bar != NULL && strstr(line, ".history|") == bar - 8)
 		line = bar + 1;
-	length = strlen(line);
-	if (length + 1 > sizeof(source->history) - source->history_used) {
-		source->history_cut = true;
-		return;
-	}
-	memcpy(source->history + source->history_used, line, length);
-	source->history_used += length;
-	source->history[source->history_used++] = '\n';
+	source->history_lines++;
+	if (source->history_trouble.code == 0)
+		(void)!pg_parse_history_line(line, strlen(line), source->history_lines,
+					     &source->position, &source->history_trouble);
 }
 
 /* "0000000100000003": the upper and the lower half of a segment's number. */
@@ -164,20 +159,15 @@ static bool is_power_of_two(uint64_t number)
 
 int pg_source_end(struct pg_source *source, struct err *why)
 {
-	int rc;
-
 	if (!source->ended)
 		return err_set(why, ERR_IO, "it did not answer every question");
 	if (source->system_id == 0 || source->position.timeline == 0 ||
 	    source->position.flushed == 0 || !is_power_of_two(source->segment_size) ||
 	    source->segment_size < (1 << 20) || source->segment_size > (1 << 30))
 		return err_set(why, ERR_CORRUPT, "its answers make no sense");
-	if (source->history_cut)
-		return err_set(why, ERR_TOO_BIG, "its timeline history has more than %d bytes",
-			       PG_SOURCE_HISTORY_SIZE);
-	rc = pg_parse_history(source->history, source->history_used, &source->position, why);
-	if (rc < 0)
-		return rc;
+	if (source->history_trouble.code < 0)
+		return err_set(why, source->history_trouble.code, "%s",
+			       source->history_trouble.text);
 	if (source->position.branch_count > 0 &&
 	    source->position.branches[source->position.branch_count - 1].timeline >=
 		    source->position.timeline)

@@ -12,8 +12,6 @@
 #include "base/err.h"
 #include "core/types.h"
 
-#define PG_SOURCE_HISTORY_SIZE 8192
-
 struct pg_source {
 	bool ended;   /* every question was answered */
 	bool standby; /* it is in recovery */
@@ -30,11 +28,10 @@ struct pg_source {
 	struct wal_position position;
 	uint64_t oldest_segment; /* the lowest LSN in pg_wal; 0: not known */
 	char denied[128];        /* the first function that the role may not execute; "": none */
-	/* The history file while it is read. */
+	/* The history file while it is read: into `position`, however long it is. */
 	bool in_history;
-	bool history_cut;
-	size_t history_used;
-	char history[PG_SOURCE_HISTORY_SIZE];
+	unsigned history_lines;
+	struct err history_trouble; /* of its first line that is none */
 };
 
 /* What psql is given; ends in a line that tells that all was answered. */

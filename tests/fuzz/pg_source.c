@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 
 	pg_source_init(&source);
 	fuzz_lines(bytes, size, take, &source);
-	CHECK(source.history_used <= sizeof(source.history));
+	CHECK(source.position.branch_count <= WAL_HISTORY_MAX);
 	if (pg_source_end(&source, &why) < 0) {
 		CHECK(why.text[0] != '\0');
 		return 0;

@@ -77,16 +77,34 @@ Test(engine_source, half_an_answer_and_nonsense_are_errors)
 	}
 }
 
-Test(engine_source, a_history_without_end_is_refused)
+/* A cluster that lives for years: each promotion left a line. */
+Test(engine_source, a_history_is_heard_however_long_it_is)
+{
+	struct pg_source source;
+	struct err why;
+	char line[80];
+
+	hear(&source, ANSWERS "mha timeline 400001\nmha history\n");
+	for (unsigned i = 1; i <= 100000; i++) {
+		snprintf(line, sizeof(line), "%s%u\t0/%X\tno recovery target specified",
+			 i == 1 ? "00061A81.history|" : "", 4 * i, 16 * i);
+		pg_source_line(&source, line);
+	}
+	pg_source_line(&source, "mha end");
+	cr_assert_eq(pg_source_end(&source, &why), 0, "%s", why.text);
+	cr_expect_eq(source.position.branch_count, WAL_HISTORY_MAX);
+	cr_expect_eq(source.position.branches[0].timeline, 4 * (100000 - WAL_HISTORY_MAX + 1));
+	cr_expect_eq(source.position.branches[WAL_HISTORY_MAX - 1].end, 16 * 100000);
+}
+
+Test(engine_source, a_history_that_turns_back_is_refused)
 {
 	struct pg_source source;
 	struct err why;
 
-	hear(&source, ANSWERS "mha history\n");
-	for (int i = 0; i < 100000; i++)
-		pg_source_line(&source, "1\t0/3000000\tno recovery target specified");
-	pg_source_line(&source, "mha end");
-	cr_expect_eq(pg_source_end(&source, &why), ERR_TOO_BIG);
+	hear(&source, ANSWERS "mha history\n1\t0/3000000\tno\n1\t0/3000000\tno\n2\t0/1\nmha end\n");
+	cr_expect_eq(pg_source_end(&source, &why), ERR_CORRUPT);
+	cr_expect_str_eq(why.text, "timeline history, line 2");
 }
 
 Test(engine_source, each_check_of_a_rewind_has_its_sentence)

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import glob
 import json
 import os
 import pwd
@@ -428,6 +429,17 @@ class Lab:
         wait_until(lambda: all(self.host(node) is None for node in nodes), 120,
                    "the hosts' processes to end", 0.005)
         return at
+
+    def keep_logs(self):
+        """Put the agents' and databases' logs beside the probe's before the lab goes."""
+        target = self.dir + "-logs"
+        for node in self.nodes:
+            paths = [node["log"], node["conf"]]
+            paths += glob.glob(os.path.join(os.path.dirname(node["pgdata"]), "*", "log", "*.log"))
+            for path in filter(os.path.exists, paths):
+                os.makedirs(f"{target}/{node['name']}", exist_ok=True)
+                shutil.copy(path, f"{target}/{node['name']}/")
+        say(f"logs are kept in {target}")
 
     def down(self):
         """Leave nothing behind, whatever of it was built."""

@@ -406,6 +406,19 @@ def wal_gone(n1, n2):
     n2.facts("no fault", lambda f: f["fault"] == "none" and f["receiving"], since=since)
 
 
+def long_history(n1, n2):
+    say("a timeline history as long as that of thousands of promotions")
+    number = int(n1.sql("SELECT timeline_id FROM pg_control_checkpoint()"))
+    with open(f"{n1.data}/pg_wal/{number:08X}.history", "a") as history:
+        for i in range(2000):
+            history.write(f"# in place of promotion {i}, as long as what PostgreSQL writes\n")
+    xid = diverge(n2)
+    result = n2.order("rewind", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=600)
+    say(f"  {result['text']}")
+    follow(n1, n2)
+    check_back(n1, n2, xid)
+
+
 def pruned(n1, n2):
     say("no more sets are kept than were asked for, the newest always")
     have = len(sets(n2))
@@ -509,6 +522,7 @@ def stories(args, n1, n2, n3):
     span = {"rewind": plain_rewind(n1, n2), "clone": refused(n1, n2)}
     on_boundary(n1, n2)
     hindered(n1, n2)
+    long_history(n1, n2)
     foreign(n1, n3)
     full_disk(n1, n3)
     from_archive(n1, n2)

@@ -7,6 +7,7 @@ not ended goes on. Each process's limits are changed as its own user, within its
 CAP_SYS_RESOURCE nor a cgroup is needed.
 """
 
+import os
 import re
 import resource
 import signal
@@ -24,6 +25,8 @@ from .roles import LEASE, Roles
 from .world import WORKERS
 
 LIMITS = {"descriptors": "nofile", "memory": "as", "processes": "nproc"}
+# A server that is killed younger than this (pg_end.c), again and again, is left alone for a while.
+GROWN_S = 12
 HOLD_S = 5  # so long at most, if it does not tell earlier what it lacks
 # What a person can act on: the system's own words, or a library's.
 WORDS = re.compile(r"Too many open files|[Nn]o file descriptors|[Oo]ut of memory|OUT OF MEMORY|"
@@ -129,8 +132,19 @@ def victims(world, node, name):
     return [process for process in (find(world, node, name),) if process is not None]
 
 
+def grown(server):
+    """Whether its end will be no part of a crash loop."""
+    if server is None:
+        return False
+    begun = server.started / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - begun > GROWN_S
+
+
 def one(world, roles, node, name, kind):
     """One exhaustion; its row."""
+    if name == "dbctl":
+        wait_until(lambda: grown(world.lab.postmaster(node)), world.deadline,
+                   f"the server of {node['name']} to have lived for {GROWN_S} s")
     primary = is_primary(world, node)
     epoch = roles.epoch
     offset = world.log_sizes()[node["name"]]

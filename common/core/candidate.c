@@ -89,26 +89,29 @@ struct survey {
 	wal_lsn owed;    /* who has so much has every commit that was promised to last */
 };
 
-/* The `nth` longest WAL, from 1, of those of `nodes` that answered; 0: fewer answered. */
-static wal_lsn nth_longest(const struct survey *survey, node_set nodes, unsigned nth)
+/* How many of `nodes` answered with so much WAL or more. */
+static unsigned having(const struct survey *survey, node_set nodes, wal_lsn end)
 {
-	for (unsigned i = 0; i < survey->count; i++) {
-		wal_lsn usable = survey->counted[i]->match.usable;
-		unsigned longer = 0;
-		unsigned equal = 0;
+	unsigned count = 0;
 
-		if (!node_in(nodes, survey->counted[i]->node))
-			continue;
-		for (unsigned k = 0; k < survey->count; k++) {
-			if (!node_in(nodes, survey->counted[k]->node))
-				continue;
-			longer += survey->counted[k]->match.usable > usable;
-			equal += survey->counted[k]->match.usable == usable;
-		}
-		if (longer < nth && nth <= longer + equal)
-			return usable;
+	for (unsigned i = 0; i < survey->count; i++)
+		count += node_in(nodes, survey->counted[i]->node) &&
+			 survey->counted[i]->match.usable >= end;
+	return count;
+}
+
+/* The furthest end that `number` of `nodes` have; 0: fewer answered. */
+static wal_lsn held_by(const struct survey *survey, node_set nodes, unsigned number)
+{
+	wal_lsn furthest = 0;
+
+	for (unsigned i = 0; i < survey->count; i++) {
+		wal_lsn end = survey->counted[i]->match.usable;
+
+		if (end > furthest && having(survey, nodes, end) >= number)
+			furthest = end;
 	}
-	return 0;
+	return furthest;
 }
 
 /*
@@ -122,7 +125,7 @@ static wal_lsn owed(const struct survey *survey, struct sync_rule record, node_s
 	wal_lsn end = survey->longest;
 
 	if (record.need > away && record.need <= node_count(record.members))
-		end = nth_longest(survey, record.members, record.need - away);
+		end = held_by(survey, record.members, record.need - away);
 	for (unsigned i = 0; i < survey->count; i++)
 		if (node_in(primaries, survey->counted[i]->node) &&
 		    survey->counted[i]->match.usable < end)
@@ -137,23 +140,27 @@ static bool enough(const struct cluster *cluster, struct survey *survey,
 	node_set primary = cluster->primary == NODE_NONE ? 0 : node_bit(cluster->primary);
 	bool unheard = (primary & survey->answered) == 0;
 	bool free = cluster->settings.mode == MODE_MAX_PERFORMANCE && cluster->record.need == 0;
-	bool bounded = false;
+	unsigned earlier_count = cluster->settled ? 0 : cluster->earlier_count;
 
-	/*
-	 * Nothing is acknowledged in an epoch before it is opened; and in max_performance nobody
-	 * was promised more than the lag bound, which is not judged here, unless all that was
-	 * shipped is promised: in a planned switch.
-	 */
-	if (cluster->opened && free && unheard) {
-		bounded = cluster_switching(cluster) == NULL;
-	} else if (cluster->opened) {
+	if (!cluster->opened) {
+		/*
+		 * Nothing is acknowledged in an epoch before it is opened. Where no record says
+		 * what was promised before, it may be all that anybody has.
+		 */
+		survey->owed = earlier_count > 0 ? 0 : survey->longest;
+	} else if (free && unheard) {
+		/*
+		 * In max_performance nobody was promised more than the lag bound, which is not
+		 * judged here, unless all that was shipped is promised: in a planned switch.
+		 */
+		survey->owed = cluster_switching(cluster) == NULL ? 0 : survey->longest;
+	} else {
 		if (!satisfied(cluster->record, primary, survey->answered, result))
 			return false;
 		survey->owed = owed(survey, cluster->record, primary);
-		bounded = true;
 	}
 	/* The primary of a later epoch was chosen because it held all that is owed of this one. */
-	for (unsigned i = 0; !cluster->settled && i < cluster->earlier_count; i++) {
+	for (unsigned i = 0; i < earlier_count; i++) {
 		const struct earlier_record *row = &cluster->earlier[i];
 		node_set either = primary;
 		wal_lsn end;
@@ -165,11 +172,7 @@ static bool enough(const struct cluster *cluster, struct survey *survey,
 		end = owed(survey, row->record, either);
 		if (end > survey->owed)
 			survey->owed = end;
-		bounded = bounded || !cluster->opened;
 	}
-	/* Where no record says what was promised, it may be all that anybody has. */
-	if (!bounded)
-		survey->owed = survey->longest;
 	return true;
 }
 

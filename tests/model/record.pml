@@ -632,8 +632,7 @@ inline evaluate()
 	i = 0;
 	do
 	:: i < earlier_count ->
-		enough = enough && (KEPT(earlier[i]) || IN(counting, primary) ||
-				    (earlier_primary[i] != NOBODY && IN(counting, earlier_primary[i])));
+		enough = enough && (KEPT(earlier[i]) || (EITHER(i) & counting) != 0);
 		bound(earlier[i], EITHER(i));
 		i++
 	:: else -> break

@@ -299,6 +299,9 @@ Test(candidate, who_may_be_chosen_need_only_have_what_is_owed)
 		"also before the epoch is opened",
 		EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900), standby(D, 1900)),
 		"B");
+	cluster.earlier[0].record = record_of(1, "C");
+	expect_choice("which owes what was promised before it, no more",
+		      EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900)), C, false);
 	cluster.earlier_count = 0;
 	expect_nobody("where nothing is known of promises, all that there is counts",
 		      EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900)), "B");
@@ -320,6 +323,11 @@ Test(candidate, the_lag_bound_and_not_a_barred_node_decides_in_max_performance)
 						   .from = A,
 						   .to = C};
 	expect_nobody("a planned switch leaves nothing behind",
+		      EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900)), "B");
+	cluster.settled = false;
+	cluster.earlier_count = 1;
+	cluster.earlier[0] = (struct earlier_record){1, record_of(1, "C"), A};
+	expect_nobody("also when an earlier promise is kept",
 		      EVALUATE(&cluster, excluded(standby(B, 2000)), standby(C, 1900)), "B");
 }
 

@@ -82,10 +82,7 @@ class World:
             self.meter.close()
         if self.lab is None:
             return
-        os.makedirs(self.logs, exist_ok=True)
-        for node in self.lab.nodes:
-            if os.path.exists(node["log"]):
-                shutil.copy(node["log"], f"{self.logs}/{node['name']}.log")
+        self.lab.keep_logs(self.logs)
         if keep:
             say(f"the lab stays up in {self.options.dir}")
             return

@@ -1,6 +1,5 @@
 """One run: a cluster, a load, episodes of faults, and what the checkers say."""
 
-import glob
 import heapq
 import json
 import os
@@ -347,15 +346,11 @@ class Chaos:
         lab = self.lab
         if lab is None:
             return
+        lab.keep_logs(self.logs)
         for node in lab.nodes:
-            target = os.path.join(self.logs, node["name"])
-            os.makedirs(target, exist_ok=True)
-            paths = [node["log"], node["conf"]]
-            paths += glob.glob(os.path.join(os.path.dirname(node["pgdata"]), "*", "log", "*.log"))
-            for path in filter(os.path.exists, paths):
-                shutil.copy(path, target)
             for name, command in dumps(lab, node).items():
-                with open(os.path.join(target, name), "w", encoding="utf-8") as handle:
+                path = os.path.join(self.logs, node["name"], name)
+                with open(path, "w", encoding="utf-8") as handle:
                     handle.write(output(node, command))
         with open(os.path.join(self.logs, "episodes.json"), "w", encoding="utf-8") as handle:
             json.dump(self.result, handle, indent=1)

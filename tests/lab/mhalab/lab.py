@@ -430,16 +430,18 @@ class Lab:
                    "the hosts' processes to end", 0.005)
         return at
 
-    def keep_logs(self):
-        """Put the agents' and databases' logs beside the probe's before the lab goes."""
-        target = self.dir + "-logs"
+    def keep_logs(self, target=None):
+        """Copy the agents' and databases' logs before the lab goes, into a folder for each node,
+        by default beside the probe's logs; where that is."""
+        target = target or self.dir + "-logs"
         for node in self.nodes:
+            folder = os.path.join(target, node["name"])
+            os.makedirs(folder, exist_ok=True)
             paths = [node["log"], node["conf"]]
             paths += glob.glob(os.path.join(os.path.dirname(node["pgdata"]), "*", "log", "*.log"))
             for path in filter(os.path.exists, paths):
-                os.makedirs(f"{target}/{node['name']}", exist_ok=True)
-                shutil.copy(path, f"{target}/{node['name']}/")
-        say(f"logs are kept in {target}")
+                shutil.copy(path, folder)
+        return target
 
     def down(self):
         """Leave nothing behind, whatever of it was built."""

@@ -162,6 +162,18 @@ Test(agent_call, a_target_that_dies_in_the_last_moment_leaves_some_primary)
 	cr_expect_neq(newest(world)->state, OPERATION_DONE);
 }
 
+Test(agent_call, a_switchover_that_has_stopped_the_primary_cannot_be_cancelled)
+{
+	struct world *world = started(3, 0);
+
+	world_call(world, (struct call){.kind = CALL_SWITCHOVER, .node = B});
+	world_until(world, "the database has stopped", 5000, surveying);
+	expect_refused(world, (struct call){.kind = CALL_CANCEL}, BLOCK_TOO_LATE);
+	world_until(world, "B serves", 5000, b_serves);
+	world_until(world, "the operation has ended", 5000, operation_over);
+	cr_expect_eq(newest(world)->state, OPERATION_DONE);
+}
+
 Test(agent_call, a_scheduled_switchover_waits_for_its_window_and_can_be_cancelled)
 {
 	struct world *world = started(3, 0);

@@ -510,6 +510,60 @@ def switch_back(run):
     return seconds
 
 
+def standby_cut(run):
+    """a standby is cut off for a while (--hold): neither its loss nor its return moves anything"""
+    primary = run.lab.primary()
+    before = status(run, primary)
+    victim = other_data(run, primary)
+    run.fault("cut", victim)
+    time.sleep(run.options.hold)
+    run.repair("heal", victim)
+    seconds = run.whole()
+    for node in (primary, victim):
+        after = status(run, node)
+        for what in ("epoch", "term", "raft_leader"):
+            if after[what] != before[what]:
+                raise LabError(f"{node['name']} says {what} {after[what]}, it was {before[what]}")
+    return seconds
+
+
+def automatic_switches(run, node):
+    return [o for o in history(run, node)["operations"] if o["automatic"]]
+
+
+def switch_back_flaps(run):
+    """the preferred node's link flaps (--hold): nothing moves until it stays, then it is switched to once"""
+    preferred = run.lab.primary()
+    if preferred["name"] != PREFERRED_NODE:
+        raise LabError(f"{PREFERRED_NODE} was to be the first primary")
+    run.fault("cut", preferred)
+    run.writes_go_on()
+    run.moved(preferred)
+    other = run.lab.primary()
+    before = len(automatic_switches(run, other))
+    epoch = status(run, other)["epoch"]
+    end, rounds = time.monotonic() + run.options.hold, 0
+    while rounds < FLAPS or time.monotonic() < end:
+        run.repair("heal", preferred)
+        time.sleep(FLAP_S)
+        run.repair("cut", preferred)
+        time.sleep(FLAP_S)
+        rounds += 1
+        if status(run, other)["epoch"] != epoch:
+            raise LabError(f"something moved while the link flapped, in round {rounds}")
+    run.notes.append(f"{rounds} flaps")
+    run.repair("heal", preferred)
+    run.moved(other)
+    seconds = run.whole()
+    stays(run, HOLD_S, "it is not switched again",
+          lambda: run.lab.primary()["name"] == preferred["name"])
+    if len(automatic_switches(run, preferred)) != before + 1:
+        raise LabError("it was switched back more than once")
+    return seconds
+
+
+FLAPS = 3     # at least so often
+FLAP_S = 1.5  # up, and down again: shorter than failover.switch_back_after
 PREFERRED_NODE = "n2"
 PREFERRED_SETTINGS = (("members.n2.priority", "200"), ("failover.auto_primary_switch", "on"),
                       ("failover.switch_back_after", "3s"))
@@ -518,10 +572,11 @@ THREE = {"switchover": switchover, "switchovers": switchovers,
          "restarts-http": restarts_http,
          "switchover-target-dies": switchover_target_dies, "mode-changes": mode_changes,
          "pause": pause, "auto-failover-off": auto_failover_off, "maintenance": maintenance,
-         "barred-ahead": barred_ahead, "performance-loss": performance_loss}
+         "barred-ahead": barred_ahead, "performance-loss": performance_loss,
+         "standby-cut": standby_cut}
 WITNESS = {"witness-switchover": switchover, "degrade-restore": degrade_restore,
            "arbiter-trap": arbiter_trap}
 SINGLE = {"single-pg-kill": single_pg_kill, "single-crash": single_crash}
 PAIR = {"pair-crash": pair_crash}
 FIVE = {"five-two-lost": five_two_lost, "five-switchover": switchover}
-PREFERRED = {"switch-back": switch_back}
+PREFERRED = {"switch-back": switch_back, "switch-back-flaps": switch_back_flaps}

@@ -3,11 +3,23 @@
 import math
 import statistics
 
+GAPS_TOLD = 5  # of one fault; a table has the median and the range of all of them
+
 
 def milliseconds(value):
     if value is None:
         return "-"
     return f"{value:.1f} ms" if value < 100 else f"{value:.0f} ms"
+
+
+def longest_gaps(fault):
+    """(end, length) of the longest further gaps of one fault, the longest first."""
+    return sorted(fault.get("further_gaps", []), key=lambda gap: -gap[1])[:GAPS_TOLD]
+
+
+def gaps_untold(fault):
+    """How many more there are than longest_gaps() gives."""
+    return max(0, len(fault.get("further_gaps", [])) - GAPS_TOLD)
 
 
 def probe_text(verdict):
@@ -18,8 +30,10 @@ def probe_text(verdict):
         lines.append(f"  outage                {milliseconds(fault.get('outage_ms'))} "
                      "(last acknowledged write before, first one after)")
         lines.append(f"  fault to first write  {milliseconds(fault.get('fault_to_ack_ms'))}")
-        for end, length in fault.get("further_gaps", []):
+        for end, length in longest_gaps(fault):
             lines.append(f"  further gap           {length} ms, ended {end} ms after the fault")
+        if gaps_untold(fault):
+            lines.append(f"  further gaps          {gaps_untold(fault)} shorter ones")
         if fault["handover_ms"] is not None:
             lines.append(f"  old node's last write to the new node's first  "
                          f"{milliseconds(fault['handover_ms'])}")

@@ -3,14 +3,6 @@
 
 #include "agent_script.h"
 
-static bool has(const struct call_result *result, enum blocker_kind kind)
-{
-	for (unsigned i = 0; i < result->blocker_count; i++)
-		if (result->blockers[i].kind == kind)
-			return true;
-	return false;
-}
-
 static void expect_refused(struct world *world, struct call call, enum blocker_kind kind)
 {
 	unsigned before = world->results;
@@ -19,19 +11,8 @@ static void expect_refused(struct world *world, struct call call, enum blocker_k
 	cr_assert_eq(world->results, before + 1, "a refusal comes at once");
 	cr_expect_eq(world->result.code, CALL_REFUSED, "%s: %s", blocker_name(kind),
 		     call_code_name(world->result.code));
-	cr_expect(has(&world->result, kind), "%s is not among the blockers", blocker_name(kind));
-}
-
-static void expect_accepted(struct world *world, struct call call)
-{
-	unsigned before = world->results;
-
-	world_call(world, call);
-	world_run(world, 300);
-	cr_assert_eq(world->results, before + 1);
-	cr_assert_eq(world->result.code, CALL_ACCEPTED, "%s (%s)",
-		     call_code_name(world->result.code),
-		     blocker_name(world->result.blockers[0].kind));
+	cr_expect(has_blocker(&world->result, kind), "%s is not among the blockers",
+		  blocker_name(kind));
 }
 
 static const struct operation *newest(const struct world *world)
@@ -95,8 +76,8 @@ Test(agent_call, a_dry_run_lists_everything_and_changes_nothing)
 	world_run(world, 100);
 	world_call(world, (struct call){.kind = CALL_SWITCHOVER, .node = B, .dry_run = true});
 	cr_expect_eq(world->result.code, CALL_REFUSED);
-	cr_expect(has(&world->result, BLOCK_NOT_STANDBY));
-	cr_expect(has(&world->result, BLOCK_ANSWERS));
+	cr_expect(has_blocker(&world->result, BLOCK_NOT_STANDBY));
+	cr_expect(has_blocker(&world->result, BLOCK_ANSWERS));
 	cr_expect_eq(world_cluster(world)->version, version);
 }
 

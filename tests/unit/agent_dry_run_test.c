@@ -4,6 +4,7 @@
  */
 #include "agent_script.h"
 
+#include "base/macros.h"
 #include "core/limits.h"
 
 static void nothing(struct world *world)
@@ -56,39 +57,28 @@ static void leave_b_behind(struct world *world)
 	world_run(world, 300);
 }
 
-static void call(struct world *world, struct call call)
-{
-	unsigned before = world->results;
-
-	world_call(world, call);
-	world_run(world, 300);
-	cr_assert_eq(world->results, before + 1);
-	cr_assert_eq(world->result.code, CALL_ACCEPTED, "%s",
-		     blocker_name(world->result.blockers[0].kind));
-}
-
 static void maintain_b(struct world *world)
 {
-	call(world, (struct call){.kind = CALL_MAINTENANCE, .node = B, .on = true});
+	expect_accepted(world, (struct call){.kind = CALL_MAINTENANCE, .node = B, .on = true});
 }
 
 static void rebuild_b(struct world *world)
 {
 	world->hosts[B].stuck = 1 << EXECUTOR_DBCTL;
-	call(world, (struct call){.kind = CALL_REINIT, .node = B});
+	expect_accepted(world, (struct call){.kind = CALL_REINIT, .node = B});
 }
 
 static void pause_all(struct world *world)
 {
-	call(world, (struct call){.kind = CALL_PAUSE});
+	expect_accepted(world, (struct call){.kind = CALL_PAUSE});
 }
 
 static void schedule_another(struct world *world)
 {
-	call(world, (struct call){.kind = CALL_SWITCHOVER,
-				  .node = C,
-				  .start_ms = world->now_ns / MS + 60000,
-				  .end_ms = world->now_ns / MS + 90000});
+	expect_accepted(world, (struct call){.kind = CALL_SWITCHOVER,
+					     .node = C,
+					     .start_ms = world->now_ns / MS + 60000,
+					     .end_ms = world->now_ns / MS + 90000});
 }
 
 static void stop_all_standbys(struct world *world)
@@ -134,14 +124,6 @@ static const struct obstacle {
 	{BLOCK_NOT_SERVING, B, lose_primary, 0},
 };
 
-static bool has(const struct call_result *result, enum blocker_kind kind)
-{
-	for (unsigned i = 0; i < result->blocker_count; i++)
-		if (result->blockers[i].kind == kind)
-			return true;
-	return false;
-}
-
 static void dry_run(struct world *world, node_id target, enum blocker_kind named)
 {
 	const struct cluster *cluster = world_cluster(world);
@@ -154,8 +136,9 @@ static void dry_run(struct world *world, node_id target, enum blocker_kind named
 		     blocker_name(named));
 	cr_expect_eq(world->result.code, named == BLOCK_NONE ? CALL_POSSIBLE : CALL_REFUSED,
 		     "%s: %s", blocker_name(named), call_code_name(world->result.code));
-	cr_expect(named == BLOCK_NONE || has(&world->result, named), "%s is not named, but %s",
-		  blocker_name(named), blocker_name(world->result.blockers[0].kind));
+	cr_expect(named == BLOCK_NONE || has_blocker(&world->result, named),
+		  "%s is not named, but %s", blocker_name(named),
+		  blocker_name(world->result.blockers[0].kind));
 	cr_expect_eq(world_cluster(world)->version, version, "%s: something was recorded",
 		     blocker_name(named));
 	cr_expect_eq(world_writer(world), writer, "%s: something moved", blocker_name(named));
@@ -163,7 +146,7 @@ static void dry_run(struct world *world, node_id target, enum blocker_kind named
 
 Test(agent_dry_run, every_obstacle_is_named_and_nothing_changes)
 {
-	for (unsigned i = 0; i < sizeof(obstacles) / sizeof(obstacles[0]); i++) {
+	for (unsigned i = 0; i < COUNT_OF(obstacles); i++) {
 		const struct obstacle *obstacle = &obstacles[i];
 		struct world *world = started(3 - obstacle->witnesses, obstacle->witnesses);
 

@@ -29,14 +29,12 @@ static void accepted(struct world *world, uint8_t kind, node_id node)
 static void refused(struct world *world, uint8_t kind, node_id node, uint8_t blocker)
 {
 	uint64_t version = world_cluster(world)->version;
-	bool found = false;
 
 	call(world, kind, node, false);
 	cr_assert_eq(world->result.code, CALL_REFUSED, "%s of node %u", call_kind_name(kind), node);
-	for (unsigned i = 0; i < world->result.blocker_count; i++)
-		found = found || world->result.blockers[i].kind == blocker;
-	cr_expect(found, "%s of node %u: %s is not said, but %s", call_kind_name(kind), node,
-		  blocker_name(blocker), blocker_name(world->result.blockers[0].kind));
+	cr_expect(has_blocker(&world->result, blocker), "%s of node %u: %s is not said, but %s",
+		  call_kind_name(kind), node, blocker_name(blocker),
+		  blocker_name(world->result.blockers[0].kind));
 	cr_expect_eq(world_cluster(world)->version, version, "a refusal changes nothing");
 }
 

@@ -97,6 +97,26 @@ struct world *started(unsigned data, unsigned witnesses)
 	return world;
 }
 
+void expect_accepted(struct world *world, struct call call)
+{
+	unsigned before = world->results;
+
+	world_call(world, call);
+	world_run(world, 300);
+	cr_assert_eq(world->results, before + 1);
+	cr_assert_eq(world->result.code, CALL_ACCEPTED, "%s (%s)",
+		     call_code_name(world->result.code),
+		     blocker_name(world->result.blockers[0].kind));
+}
+
+bool has_blocker(const struct call_result *result, enum blocker_kind kind)
+{
+	for (unsigned i = 0; i < result->blocker_count; i++)
+		if (result->blockers[i].kind == kind)
+			return true;
+	return false;
+}
+
 void fail_starts(struct host *host, bool fail)
 {
 	uint64_t bit = UINT64_C(1) << ORDER_DB_START;

@@ -18,6 +18,11 @@ struct world *started(unsigned data, unsigned witnesses);
 /* The database of `host` cannot be started. */
 void fail_starts(struct host *host, bool fail);
 
+/* An operator's call that comes on record; what it becomes is on its way then. */
+void expect_accepted(struct world *world, struct call call);
+/* `kind` is among what stands against the call. */
+bool has_blocker(const struct call_result *result, enum blocker_kind kind);
+
 /* For world_until() */
 bool serves(const struct world *world);
 bool a_serves(const struct world *world);

@@ -487,11 +487,22 @@ def performance_loss(run):
     return run.whole()
 
 
-def switch_back(run):
-    """the preferred node is primary again by itself, once, after it has been well for a while"""
+def preferred_primary(run):
+    """The preferred node, which is the primary when a scenario begins."""
     preferred = run.lab.primary()
     if preferred["name"] != PREFERRED_NODE:
         raise LabError(f"{PREFERRED_NODE} was to be the first primary")
+    return preferred
+
+
+def stays_primary(run, node):
+    stays(run, HOLD_S, "it is not switched again",
+          lambda: run.lab.primary()["name"] == node["name"])
+
+
+def switch_back(run):
+    """the preferred node is primary again by itself, once, after it has been well for a while"""
+    preferred = preferred_primary(run)
     run.fault("node-crash", preferred)
     run.writes_go_on()
     run.moved(preferred)
@@ -505,8 +516,7 @@ def switch_back(run):
     if run.lab.primary()["name"] != preferred["name"]:
         raise LabError("a third node is primary")
     seconds = run.whole()
-    stays(run, HOLD_S, "it is not switched again",
-          lambda: run.lab.primary()["name"] == preferred["name"])
+    stays_primary(run, preferred)
     return seconds
 
 
@@ -533,9 +543,7 @@ def automatic_switches(run, node):
 
 def switch_back_flaps(run):
     """the preferred node's link flaps (--hold): nothing moves until it stays, then it is switched to once"""
-    preferred = run.lab.primary()
-    if preferred["name"] != PREFERRED_NODE:
-        raise LabError(f"{PREFERRED_NODE} was to be the first primary")
+    preferred = preferred_primary(run)
     run.fault("cut", preferred)
     run.writes_go_on()
     run.moved(preferred)
@@ -555,8 +563,7 @@ def switch_back_flaps(run):
     run.repair("heal", preferred)
     run.moved(other)
     seconds = run.whole()
-    stays(run, HOLD_S, "it is not switched again",
-          lambda: run.lab.primary()["name"] == preferred["name"])
+    stays_primary(run, preferred)
     if len(automatic_switches(run, preferred)) != before + 1:
         raise LabError("it was switched back more than once")
     return seconds

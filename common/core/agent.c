@@ -280,6 +280,7 @@ static void order_done(struct agent *agent, const struct order *order)
 		agent->self.needs_rebuild = false;
 		agent->stalled_ns = 0;
 		agent->starting_ns = 0;
+		agent->whole_from = (struct wal_branch){0};
 		/* Until dbmon looks: there is a directory, and nothing runs in it. */
 		agent->self.db = DB_DOWN;
 		agent->configured.known = false;
@@ -448,6 +449,7 @@ static void take_event(struct agent *agent, struct effects *effects,
 		agent->self.job_done = event->job.done;
 		agent->self.job_total = event->job.total;
 		agent->self.wal_oldest = event->job.wal_oldest;
+		agent->whole_from = event->job.whole_from;
 		break;
 	case EV_LEAVE:
 		agent->leaving = true;
@@ -493,6 +495,17 @@ static void judge_lineage(struct agent *agent)
 		agent->rebuild_wanted = false;
 		agent->rebuild_clone = false;
 	}
+}
+
+/*
+ * What was rewound is whole only with WAL that its source had by then. A failover may have lost
+ * that: then no recovery ends well, however long it takes.
+ */
+static bool never_whole(const struct agent *agent)
+{
+	return agent->self.db == DB_STARTING && !agent_is_primary(agent) &&
+	       agent_primary_serves(agent) && agent_promise(agent) <= agent->cluster.epoch &&
+	       lineage_lost(&agent->cluster, agent->whole_from);
 }
 
 /* How long things have been as they are. */
@@ -552,7 +565,8 @@ static void track(struct agent *agent)
 		agent->rebuild_clone = true;
 	}
 	if ((agent->stalled_ns != 0 && now - agent->stalled_ns > patience) ||
-	    (agent->starting_ns != 0 && now - agent->starting_ns > recovery_patience)) {
+	    (agent->starting_ns != 0 && now - agent->starting_ns > recovery_patience) ||
+	    never_whole(agent)) {
 		agent->rebuild_wanted = true;
 		agent->rebuild_clone = true;
 	}

@@ -115,6 +115,8 @@ struct agent_event {
 			uint64_t done;
 			uint64_t total;
 			wal_lsn wal_oldest; /* as in struct facts */
+			/* The data are whole only with WAL up to here; timeline 0: they are. */
+			struct wal_branch whole_from;
 		} job;
 		struct call call;
 	};
@@ -249,6 +251,7 @@ struct agent {
 	/* Since when a start is done that dbmon has not said a word about; 0: it has. */
 	uint64_t presumed_ns;
 	uint64_t starting_ns; /* since when it starts, though it could stream; 0: it does not */
+	struct wal_branch whole_from; /* as dbctl told it last */
 	/* Where this standby gets WAL that the primary has no more; agent_detour.c. */
 	struct detour {
 		uint64_t epoch;  /* it is about */

@@ -111,3 +111,10 @@ struct lineage_match lineage_compare(const struct cluster *cluster,
 	match.diverged = true;
 	return match;
 }
+
+bool lineage_lost(const struct cluster *cluster, struct wal_branch needed)
+{
+	const struct wal_position position = {.timeline = needed.timeline, .flushed = needed.end};
+
+	return needed.timeline <= cluster->timeline && lineage_compare(cluster, &position).diverged;
+}

@@ -20,6 +20,12 @@ struct lineage_match lineage_compare(const struct cluster *cluster,
 				     const struct wal_position *position);
 
 /*
+ * Not all of the WAL of `needed.timeline` up to `needed.end` is in the lineage: nobody has it to
+ * give. False for timeline 0, and for one that this lineage does not reach yet.
+ */
+bool lineage_lost(const struct cluster *cluster, struct wal_branch needed);
+
+/*
  * Where the timeline of `position` left the lineage of the opened epochs: the newest branch on a
  * timeline of it, else the newest branch at all. Timelines after that were never opened and are
  * nobody else's. The timeline is 0 when the position has no branches.

@@ -88,7 +88,9 @@ struct engine_work {
 	char text[ENGINE_TEXT_SIZE];
 	bool ending;        /* the server was ended by order, or is being ended */
 	wal_lsn wal_oldest; /* nothing of the WAL from here on was removed; 0: not known */
-	uint8_t fault;      /* enum db_fault; FAULT_NONE */
+	/* The data are whole only with WAL up to here; timeline 0: they are, or it is not known. */
+	struct wal_branch whole_from;
+	uint8_t fault; /* enum db_fault; FAULT_NONE */
 	char fault_text[ENGINE_TEXT_SIZE];
 	struct engine_check check;
 };

@@ -206,6 +206,7 @@ static int initdb_install(struct pg_job *job, struct err *why)
 
 	if ((rc = write_standby_signal(paths->initdb, why)) < 0 ||
 	    (rc = file_remove(paths->side, PG_CHECK_NOTE, why)) < 0 ||
+	    (rc = file_remove(paths->side, PG_REWOUND_NOTE, why)) < 0 ||
 	    (rc = file_remove(paths->side, PG_REBUILD_MARKER, why)) < 0)
 		return rc;
 	/* Takes the place of an empty directory, too. */

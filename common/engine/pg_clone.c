@@ -211,6 +211,7 @@ static int settle(const struct pg_paths *paths, struct err *why)
 
 	if ((rc = directory_sync_parent(paths->data, why)) < 0 ||
 	    (rc = file_remove(paths->side, PG_CHECK_NOTE, why)) < 0 ||
+	    (rc = file_remove(paths->side, PG_REWOUND_NOTE, why)) < 0 ||
 	    (rc = file_remove(paths->side, PG_REBUILD_MARKER, why)) < 0)
 		return rc;
 	return file_remove(paths->side, PG_PROVEN, why);

@@ -1,8 +1,9 @@
 /*
  * A standby that asks for WAL which its upstream has removed asks for ever. PostgreSQL says so in
  * the standby's own log and nowhere else: what is appended to it is looked through, at most once
- * per look() and only when something was appended. The other half is how far back this node's own
- * WAL reaches, so that others know whom they may ask.
+ * per look() and only when something was appended. The other half is what this node's own WAL
+ * must and can give: how far back it reaches, so that others know whom they may ask, and how far a
+ * copy needs it that is not whole yet, so that nobody waits for WAL that is gone for good.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,13 +30,13 @@ struct wal_missing {
 	uint64_t generation; /* rises when what was read before does not count any more */
 	/* Where the reader is: in a thread while `reading`. */
 	uv_work_t work;
-	char log_dir[FILES_PATH_SIZE];
 	ino_t file;
 	off_t offset;
 	uint64_t read_generation;
 	bool read_log;
-	char wal[FILES_PATH_SIZE];
+	struct pg_paths paths;
 	wal_lsn oldest;
+	struct wal_branch whole_from;
 	char found[64]; /* the segment's name; "": nothing was found */
 	char segment[64];
 };
@@ -83,7 +84,7 @@ static void read_log(struct wal_missing *missing)
 	ssize_t got = 0;
 	int fd;
 
-	if (!log_newest(missing->log_dir, path))
+	if (!log_newest(missing->paths.log_dir, path))
 		return;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -110,7 +111,8 @@ static void on_read(uv_work_t *work)
 	struct wal_missing *missing = work->data;
 
 	missing->found[0] = '\0';
-	missing->oldest = wal_oldest(missing->wal);
+	missing->oldest = wal_oldest(missing->paths.wal);
+	missing->whole_from = whole_from(&missing->paths);
 	if (missing->read_log)
 		read_log(missing);
 }
@@ -120,6 +122,21 @@ static void take_oldest(struct engine_control *control, wal_lsn oldest)
 	if (control->work.wal_oldest == oldest)
 		return;
 	control->work.wal_oldest = oldest;
+	control_changed(control);
+}
+
+static void take_whole_from(struct engine_control *control, struct wal_branch from)
+{
+	struct wal_branch *told = &control->work.whole_from;
+
+	if (told->timeline == from.timeline && told->end == from.end)
+		return;
+	*told = from;
+	if (from.timeline != 0)
+		log_event(LOG_INFO, "database.not_whole",
+			  "needs=%" PRIX64 "/%" PRIX64 " timeline=%" PRIu32
+			  ": until WAL up to there is replayed it answers nobody",
+			  from.end >> 32, from.end & UINT32_MAX, from.timeline);
 	control_changed(control);
 }
 
@@ -134,8 +151,11 @@ static void on_done(uv_work_t *work, int status)
 		return;
 	}
 	take_oldest(missing->control, missing->oldest);
-	if (missing->found[0] == '\0' || missing->read_generation != missing->generation ||
-	    missing->segment[0] != '\0')
+	if (missing->read_generation != missing->generation)
+		return;
+	if (missing->control->work.postmaster != 0)
+		take_whole_from(missing->control, missing->whole_from);
+	if (missing->found[0] == '\0' || missing->segment[0] != '\0')
 		return;
 	if (!archive_fetch(missing->control, missing->found))
 		missing_set(missing->control, missing->found);
@@ -161,7 +181,7 @@ static void watch_log(struct wal_missing *missing)
 {
 	uv_fs_event_t *event;
 
-	if (missing->event != NULL || access(missing->log_dir, F_OK) < 0)
+	if (missing->event != NULL || access(missing->paths.log_dir, F_OK) < 0)
 		return;
 	event = calloc(1, sizeof(*event));
 	if (event == NULL || uv_fs_event_init(missing->control->loop, event) < 0) {
@@ -169,7 +189,7 @@ static void watch_log(struct wal_missing *missing)
 		return; /* tried again at the next look */
 	}
 	event->data = missing;
-	if (uv_fs_event_start(event, on_appended, missing->log_dir, 0) < 0) {
+	if (uv_fs_event_start(event, on_appended, missing->paths.log_dir, 0) < 0) {
 		uv_close((uv_handle_t *)event, on_closed);
 		return;
 	}
@@ -184,8 +204,7 @@ int missing_open(struct engine_control *control, struct err *why)
 	if (missing == NULL)
 		return err_set(why, ERR_NO_MEMORY, "out of memory");
 	missing->control = control;
-	snprintf(missing->log_dir, sizeof(missing->log_dir), "%s", control->paths.log_dir);
-	snprintf(missing->wal, sizeof(missing->wal), "%s", control->paths.wal);
+	missing->paths = control->paths;
 	control->missing = missing;
 	return 0;
 }
@@ -211,6 +230,7 @@ void missing_forget(struct engine_control *control)
 {
 	control->missing->generation++;
 	control->missing->segment[0] = '\0';
+	control->work.whole_from = (struct wal_branch){0};
 }
 
 void missing_look(struct engine_control *control)

@@ -17,6 +17,7 @@
 #define PG_SETTINGS_FILE  "mha4rdb.conf"
 #define PG_STANDBY_SIGNAL "standby.signal"
 #define PG_REBUILD_MARKER "rebuilding"
+#define PG_REWOUND_NOTE   "rewound"
 #define PG_PROVEN         "mha4rdb.proven" /* in D and beside it: the same token, while swapping */
 #define PG_PASSFILE       "passfile"
 #define PG_CHILD_FILE     "child"

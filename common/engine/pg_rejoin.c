@@ -27,9 +27,18 @@ int pg_control_file_read(const char *data_dir, struct pg_control_file *control, 
 {
 	/*
 	 * struct ControlFileData, the same from version 12 on: identifier, two version numbers,
-	 * state, time; then the last checkpoint: its record, its redo, its timeline.
+	 * state, time; then the last checkpoint: its record, its redo, its timeline. 96 bytes after
+	 * the redo: where recovery must end at least, and its timeline.
 	 */
-	enum { STATE_AT = 16, CHECKPOINT_AT = 32, REDO_AT = 40, TIMELINE_AT = 48, SIZE = 52 };
+	enum {
+		STATE_AT = 16,
+		CHECKPOINT_AT = 32,
+		REDO_AT = 40,
+		TIMELINE_AT = 48,
+		WHOLE_AT = 136,
+		WHOLE_TIMELINE_AT = 144,
+		SIZE = 148
+	};
 	char path[FILES_PATH_SIZE + 32], image[SIZE];
 	ssize_t got;
 	int fd;
@@ -49,6 +58,9 @@ int pg_control_file_read(const char *data_dir, struct pg_control_file *control, 
 	memcpy(&control->checkpoint, image + CHECKPOINT_AT, sizeof(control->checkpoint));
 	memcpy(&control->redo, image + REDO_AT, sizeof(control->redo));
 	memcpy(&control->timeline, image + TIMELINE_AT, sizeof(control->timeline));
+	memcpy(&control->whole_from.end, image + WHOLE_AT, sizeof(control->whole_from.end));
+	memcpy(&control->whole_from.timeline, image + WHOLE_TIMELINE_AT,
+	       sizeof(control->whole_from.timeline));
 	return 0;
 }
 

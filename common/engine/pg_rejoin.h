@@ -15,6 +15,8 @@ struct pg_control_file {
 	wal_lsn checkpoint;
 	wal_lsn redo;
 	uint32_t timeline; /* of the last checkpoint */
+	/* A standby's data are whole once WAL up to here has been replayed; 0: a primary's. */
+	struct wal_branch whole_from;
 };
 
 struct rejoin {
@@ -38,6 +40,18 @@ struct rejoin {
 /* ERR_IO, ERR_NOT_FOUND: there is none that can be read. */
 MUST_CHECK int pg_control_file_read(const char *data_dir, struct pg_control_file *control,
 				    struct err *why);
+
+/*
+ * pg_whole.c: what pg_rewind made takes pages from its source that its own WAL says nothing of, and
+ * is whole once it has replayed what the source had by then. A note beside the data says so until
+ * the server has answered, or there are other data. All of it may block on a disk.
+ */
+MUST_CHECK int whole_note(const struct pg_paths *paths, const struct pg_control_file *control,
+			  struct err *why);
+/* What it still needs; timeline 0: nothing, the data are whole or were not rewound. */
+struct wal_branch whole_from(const struct pg_paths *paths);
+/* "TIMELINE LSN\n". Pure. */
+MUST_CHECK bool whole_parse(const char *text, struct wal_branch *from);
 
 /* What a rehearsed rewind has told so far; 0: not yet. */
 struct rehearsal_sizes {

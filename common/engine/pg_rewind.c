@@ -43,12 +43,19 @@ static int rewind_target(struct pg_job *job, struct err *why)
 {
 	const struct rejoin *rejoin = job->rejoin;
 	const struct pg_tail *tail = &rejoin->tail;
+	const struct wal_branch needed = whole_from(&job->control->paths);
 	char lsn[TEXT_LSN_SIZE];
 
 	if (rejoin->control.timeline == 0 || tail->fork.timeline == 0)
 		return err_set(why, ERR_REFUSED,
 			       "the timelines of this node and of node %s have nothing in common",
 			       rejoin->facts.source);
+	/* Its own WAL does not tell which pages came from the source before. */
+	if (needed.timeline != 0)
+		return err_set(why, ERR_REFUSED,
+			       "it was rewound before, and lacks WAL up to %s on timeline %" PRIu32
+			       " to be whole; a clone is needed",
+			       text_format_lsn(needed.end, lsn), needed.timeline);
 	if (tail_has_data(tail) &&
 	    rejoin_fork_gone(job->control->paths.wal, tail, rejoin->source.segment_size))
 		return err_set(why, ERR_REFUSED, "the WAL of this node from the fork at %s is gone",
@@ -278,6 +285,8 @@ static int rewind_install(struct pg_job *job, struct err *why)
 		return rc;
 	if (control.system_id != job->rejoin->source.system_id)
 		return err_set(why, ERR_CORRUPT, "the control file is not the source's");
+	if ((rc = whole_note(paths, &control, why)) < 0)
+		return rc;
 	return file_remove(paths->side, PG_REBUILD_MARKER, why);
 }
 

@@ -163,6 +163,7 @@ static void take_job(struct consensus *self, const Mha__Bus__Job *job)
 	event.job.done = job->done;
 	event.job.total = job->total;
 	event.job.wal_oldest = job->wal_oldest;
+	event.job.whole_from = (struct wal_branch){job->whole_timeline, job->whole_from};
 	if (consensus_takes_part(self))
 		raftnode_event(self->node, &event);
 }

@@ -71,6 +71,8 @@ static void send_job(struct dbctl *dbctl, enum route_id route)
 	job.fault = work->fault;
 	job.fault_text = fault_text;
 	job.wal_oldest = work->wal_oldest;
+	job.whole_timeline = work->whole_from.timeline;
+	job.whole_from = work->whole_from.end;
 	job.damaged = work->check.damaged;
 	job.damaged_text = damaged_text;
 	job.good_since_ms = work->check.good_since_ms;

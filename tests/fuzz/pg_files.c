@@ -64,12 +64,15 @@ static void take_auto(char *text)
 static void take_name(char *text)
 {
 	uint32_t timeline, high, low;
+	struct wal_branch needed;
 	char *other = strchr(text, '\n');
 
 	if (other != NULL)
 		*other++ = '\0';
 	(void)wal_segment_name(text, &timeline, &high, &low);
 	(void)pg_history_number(text);
+	if (whole_parse(text, &needed))
+		CHECK(needed.timeline != 0);
 	(void)pg_parse_member(text);
 	if (other != NULL)
 		(void)tail_set_contains(text, other);

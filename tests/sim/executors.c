@@ -34,7 +34,25 @@ static void job_report(struct host *host, enum db_job job)
 	event.kind = EV_JOB;
 	event.job.job = (uint8_t)job;
 	event.job.total = job == JOB_NONE ? 0 : 100;
+	event.job.whole_from = host->whole_from;
 	bus_send(host, &event);
+}
+
+/* dbctl looks into the control file of a server that runs. */
+static void dbctl_look(struct host *host)
+{
+	const struct pg *pg = &host->pg;
+	struct wal_branch from = {0};
+
+	if (!host->executors[EXECUTOR_DBCTL].up || host->job != JOB_NONE ||
+	    pg->state < PG_RECOVERING)
+		return;
+	if (pg->state == PG_RECOVERING && pg->flushed < pg->consistent_at)
+		from = (struct wal_branch){pg->consistent_on, pg->consistent_at};
+	if (from.timeline == host->whole_from.timeline && from.end == host->whole_from.end)
+		return;
+	host->whole_from = from;
+	job_report(host, JOB_NONE);
 }
 
 void executor_start(struct host *host, enum executor who)
@@ -53,6 +71,7 @@ void executor_start(struct host *host, enum executor who)
 	if (who == EXECUTOR_VIP) {
 		vip_start(host);
 	} else if (who == EXECUTOR_DBCTL) {
+		host->whole_from = (struct wal_branch){0};
 		job_report(host, JOB_NONE);
 	} else {
 		host->probed_once = false;
@@ -134,6 +153,9 @@ static enum order_outcome rewind_to(struct host *host, const struct pg *source)
 
 	if (pg->state != PG_STOPPED || pg->broken || pg->system_id != source->system_id)
 		return OUTCOME_FAILED;
+	/* Its own WAL does not tell what came from its source before. */
+	if (pg->flushed < pg->consistent_at)
+		return OUTCOME_FAILED;
 	if (random_permille(100)) {
 		pg->broken = random_permille(700);
 		return OUTCOME_FAILED;
@@ -144,6 +166,7 @@ static enum order_outcome rewind_to(struct host *host, const struct pg *source)
 	pg_cut(pg, pg_common(pg, source));
 	memcpy(pg->history, source->history, sizeof(pg->history));
 	pg->consistent_at = source->flushed;
+	pg->consistent_on = source->timeline;
 	return OUTCOME_DONE;
 }
 
@@ -157,6 +180,7 @@ static enum order_outcome clone_of(struct host *host, const struct pg *source)
 	memcpy(pg->history, source->history, sizeof(pg->history));
 	pg->system_id = source->system_id;
 	pg->consistent_at = source->flushed;
+	pg->consistent_on = source->timeline;
 	pg->checkpointed = source->timeline;
 	pg->broken = false;
 	host->lost = false;
@@ -229,8 +253,11 @@ static void dbctl_work(struct host *host)
 		return;
 	}
 	outcome = dbctl_do(host, &order);
-	if (is_job(order.kind))
+	if (is_job(order.kind)) {
+		if (outcome == OUTCOME_DONE)
+			host->whole_from = (struct wal_branch){0};
 		job_report(host, JOB_NONE);
+	}
 	finish(host, EXECUTOR_DBCTL, outcome);
 }
 
@@ -368,6 +395,7 @@ void dbmon_probe(struct host *host, bool again)
 		host->probed_once = true;
 		bus_send(host, &event);
 	}
+	dbctl_look(host);
 	if (again)
 		probe_later(host, random_between(40, 60) * MS);
 }

@@ -155,7 +155,8 @@ struct pg {
 	uint32_t room;
 	wal_lsn inserted;
 	wal_lsn flushed;
-	wal_lsn consistent_at; /* a rewound or cloned copy is whole from here on */
+	wal_lsn consistent_at;  /* a rewound or cloned copy is whole from here on */
+	uint32_t consistent_on; /* its source's timeline */
 	struct wal_branch branches[WAL_HISTORY_MAX]; /* where the timeline changes in wal[] */
 	uint8_t branch_count;
 	uint32_t timeline; /* that it writes, or of the last record */
@@ -230,6 +231,7 @@ struct host {
 	struct kernel kernel;
 	struct serve serve; /* the vip process */
 	uint8_t job;
+	struct wal_branch whole_from; /* as dbctl told it last */
 	uint8_t alarm;     /* enum db_fault: something is wrong, but the database answers */
 	bool lost;         /* its data are gone, and have not been rebuilt since */
 	uint64_t proof_at; /* since when the rule has not been in force everywhere */

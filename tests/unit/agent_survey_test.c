@@ -587,6 +587,39 @@ Test(agent_survey, a_start_that_never_ends_is_ended_by_a_clone)
 	cr_expect_eq(host->done[ORDER_DB_CLONE], 2);
 }
 
+/* What was rewound against the primary, and would be whole with its WAL up to `end`. */
+static void needs_up_to(struct world *world, uint32_t timeline, wal_lsn end)
+{
+	struct agent_event job = {.kind = EV_JOB};
+
+	job.job.whole_from = (struct wal_branch){timeline, end};
+	world->hosts[C].db.state = DB_STARTING;
+	world_event(world, C, job);
+	world_run(world, 10000);
+}
+
+Test(agent_survey, a_copy_whose_wal_was_lost_is_cloned_at_once)
+{
+	struct world *world = started(3, 0);
+	const struct lineage_row *newest;
+
+	world->hosts[A].cut = true;
+	world->next_leader = B;
+	world_until(world, "a failover", 30000, b_serves);
+	world->hosts[A].cut = false;
+	world_until(world, "all stream", 60000, all_stream);
+	newest = &world_cluster(world)->lineage[world_cluster(world)->lineage_count - 1];
+	needs_up_to(world, newest->timeline, UINT64_MAX);
+	cr_assert_eq(world->hosts[C].db.state, DB_STARTING, "the primary will have it");
+	needs_up_to(world, newest->parent, newest->fork);
+	cr_assert_eq(world->hosts[C].db.state, DB_STARTING, "the primary has it");
+	cr_assert_eq(world->hosts[C].done[ORDER_DB_CLONE], 1);
+	needs_up_to(world, newest->parent, newest->fork + 1);
+	cr_expect_eq(world->hosts[C].done[ORDER_DB_CLONE], 2, "nobody has it any more");
+	cr_expect_eq(world->hosts[C].done[ORDER_DB_REWIND], 0);
+	world_until(world, "C streams", 20000, all_stream);
+}
+
 Test(agent_survey, a_lost_disk_leaves_the_record_before_it_is_cloned)
 {
 	struct world *world = started(2, 1);

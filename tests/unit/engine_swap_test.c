@@ -34,8 +34,10 @@ static void make_world(struct pg_paths *paths, char base[64], bool marked)
 	cr_assert_eq(directory_ensure(paths->side, NULL), 0);
 	make_tree(paths->data, "old");
 	make_tree(paths->clone, "new");
-	if (marked)
-		cr_assert_eq(file_write(paths->side, PG_REBUILD_MARKER, "rewind\n", 0600, NULL), 0);
+	if (!marked)
+		return;
+	cr_assert_eq(file_write(paths->side, PG_REBUILD_MARKER, "rewind\n", 0600, NULL), 0);
+	cr_assert_eq(file_write(paths->side, PG_REWOUND_NOTE, "2 0/5000340\n", 0600, NULL), 0);
 }
 
 static char *content_of(const char *dir)
@@ -69,6 +71,8 @@ static void check_world(const struct pg_paths *paths, bool marked, unsigned call
 	fresh = strcmp(content, "new") == 0;
 	cr_expect(fresh || strcmp(content, "old") == 0, "%s", content);
 	cr_expect_eq(file_exists(paths->side, PG_REBUILD_MARKER), marked && !fresh,
+		     "after %u calls: %s", calls, content);
+	cr_expect_eq(file_exists(paths->side, PG_REWOUND_NOTE), marked && !fresh,
 		     "after %u calls: %s", calls, content);
 	cr_expect(!file_exists(paths->side, PG_PROVEN), "after %u calls", calls);
 	free(content);
@@ -260,6 +264,77 @@ Test(engine_saved, segments_are_found_by_what_they_cover)
 	}
 	cr_assert_eq(file_remove(paths.wal, "000000030000000200000000", NULL), 0);
 	cr_expect_eq(wal_oldest(paths.wal), 0x1FD000000);
+	cr_assert_eq(tree_remove(base, NULL), 0);
+}
+
+/* As much of pg_control as is read. */
+static void write_control(const struct pg_paths *paths, struct wal_branch end)
+{
+	char path[FILES_PATH_SIZE + 32], image[148] = {0};
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/global", paths->data);
+	cr_assert_eq(directory_ensure(path, NULL), 0);
+	snprintf(path, sizeof(path), "%s/global/pg_control", paths->data);
+	memcpy(image + 136, &end.end, sizeof(end.end));
+	memcpy(image + 144, &end.timeline, sizeof(end.timeline));
+	file = fopen(path, "w");
+	cr_assert(file != NULL);
+	cr_assert_eq(fwrite(image, sizeof(image), 1, file), 1);
+	cr_assert_eq(fclose(file), 0);
+}
+
+#define NEEDED ((struct wal_branch){2, 0x5000340})
+
+Test(engine_saved, a_rewound_copy_is_not_whole_until_it_has_answered)
+{
+	static const struct {
+		const char *what, *note, *pidfile;
+		struct wal_branch control;
+		bool needs;
+	} rows[] = {
+		{"not started", "2 0/5000340\n", NULL, {2, 0x5000340}, true},
+		{"starting", "2 0/5000340\n", "starting", {2, 0x5000340}, true},
+		{"answers", "2 0/5000340\n", "ready   ", {2, 0x5000340}, false},
+		{"has gone on", "2 0/5000340\n", NULL, {2, 0x5000341}, false},
+		{"has followed another timeline", "2 0/5000340\n", NULL, {3, 0x5000340}, false},
+		{"was never rewound", NULL, NULL, {2, 0x5000340}, false},
+		{"a note that was cut off", "2 0/50003", NULL, {2, 0x5000340}, false},
+		{"no number", "2\n", NULL, {2, 0x5000340}, false},
+		{"no timeline", "0 0/5000340\n", NULL, {2, 0x5000340}, false},
+		{"more than that", "2 0/5000340\nx", NULL, {2, 0x5000340}, false},
+	};
+	struct pg_control_file control = {.whole_from = NEEDED};
+	struct wal_branch from;
+	struct pg_paths paths;
+	char base[64], pidfile[512], *text;
+
+	make_world(&paths, base, false);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		write_control(&paths, rows[i].control);
+		if (rows[i].note != NULL)
+			cr_assert_eq(
+				file_write(paths.side, PG_REWOUND_NOTE, rows[i].note, 0600, NULL),
+				0);
+		snprintf(pidfile, sizeof(pidfile), "%d\n%s\n1\n5432\n/tmp\n*\n1 1\n%s\n", getpid(),
+			 paths.data, rows[i].pidfile == NULL ? "" : rows[i].pidfile);
+		if (rows[i].pidfile != NULL)
+			cr_assert_eq(file_write(paths.data, "postmaster.pid", pidfile, 0600, NULL),
+				     0);
+		from = whole_from(&paths);
+		cr_expect_eq(from.timeline, rows[i].needs ? 2 : 0, "%s", rows[i].what);
+		cr_expect_eq(from.end, rows[i].needs ? 0x5000340 : 0, "%s", rows[i].what);
+		cr_expect_eq(file_exists(paths.side, PG_REWOUND_NOTE), rows[i].needs, "%s",
+			     rows[i].what);
+		cr_assert_eq(file_remove(paths.data, "postmaster.pid", NULL), 0);
+	}
+	/* What cannot be read is not known, and not forgotten. */
+	cr_assert_eq(whole_note(&paths, &control, NULL), 0);
+	cr_assert_eq(file_remove(paths.data, "global/pg_control", NULL), 0);
+	cr_expect_eq(whole_from(&paths).end, 0x5000340);
+	cr_assert_eq(file_read(paths.side, PG_REWOUND_NOTE, 64, &text, NULL), 0);
+	cr_expect_str_eq(text, "2 0/5000340\n");
+	free(text);
 	cr_assert_eq(tree_remove(base, NULL), 0);
 }
 

@@ -197,6 +197,28 @@ Test(lineage, truncated_histories_are_compared_as_far_as_they_go)
 	       (struct lineage_match){true, 0, true, false});
 }
 
+Test(lineage, what_is_needed_of_a_branch_that_nobody_built_on_is_lost)
+{
+	struct cluster cluster = straight();
+	static const struct {
+		struct wal_branch needed;
+		bool lost;
+	} rows[] = {
+		{{0, 0}, false},                      /* nothing */
+		{{0, 900}, false}, {{4, 900}, false}, /* the primary has it, or will have */
+		{{3, 300}, false},                    /* up to the fork, and one byte more */
+		{{3, 301}, true},  {{1, 100}, false},
+		{{1, 101}, true},  {{5, 350}, false}, /* this log does not reach so far yet */
+	};
+
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		cr_expect_eq(lineage_lost(&cluster, rows[i].needed), rows[i].lost, "row %u", i);
+	opened(&cluster, 6, 4, 340);
+	cr_expect(lineage_lost(&cluster, (struct wal_branch){5, 350}), "passed over");
+	cr_expect(lineage_lost(&cluster, (struct wal_branch){4, 341}));
+	cr_expect_not(lineage_lost(&cluster, (struct wal_branch){4, 340}));
+}
+
 Test(lineage, what_the_log_has_forgotten_is_taken_up_to_the_oldest_fork)
 {
 	struct cluster cluster = {0};

@@ -406,6 +406,44 @@ def wal_gone(n1, n2):
     n2.facts("no fault", lambda f: f["fault"] == "none" and f["receiving"], since=since)
 
 
+def control_file(node):
+    """As pg_controldata prints it."""
+    text = subprocess.run([f"{BIN_DIR}/pg_controldata", "-D", node.data], check=True,
+                          capture_output=True, text=True, env={"LC_ALL": "C"}).stdout
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def not_whole(n1, n2):
+    say("a rewound copy that lacks WAL says up to where, and is not rewound again")
+    xid = diverge(n2)
+    for _ in range(2):
+        admin(n1, "SELECT pg_switch_wal()")
+        Writer.write_alone(n1)
+    n2.order("rewind", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=600)
+    # What the source had, and nobody else will ever have: as after a failover that lost it.
+    high, low = control_file(n2)["Minimum recovery ending location"].split("/")
+    for path in glob.glob(f"{n2.data}/pg_wal/0*"):
+        if os.path.basename(path)[8:24] >= f"{int(high, 16):08X}{int(low, 16) // SEGMENT:08X}":
+            os.remove(path)
+    since = n2.mark()
+    n2.begin("start", epoch=EPOCH, promise=EPOCH, need=1)
+    told = n2.job("the end that it needs", lambda e: e["whole_timeline"] != 0, since=since)
+    control = control_file(n2)
+    where = f"{told['whole_from'] >> 32:X}/{told['whole_from'] & 0xffffffff:X}"
+    say(f"  timeline {told['whole_timeline']}, {where}")
+    assert control["Minimum recovery ending location"].strip() == where, control
+    assert int(control["Min recovery ending loc's timeline"]) == told["whole_timeline"], control
+    n2.facts("a start", lambda f: f["db"] == "starting", since=since)
+    n2.order("stop", epoch=EPOCH)
+    result = n2.order("rewind", expect=FAILED, epoch=EPOCH, promise=EPOCH, upstream=1, timeout=600)
+    assert f"lacks WAL up to {where}" in result["text"], result
+    n2.order("clone", epoch=EPOCH, promise=EPOCH, upstream=1, timeout=600)
+    since = n2.mark()
+    follow(n1, n2)
+    assert not [e for e in n2.events[since:] if e.get("whole_timeline")], "a clone is whole"
+    check_back(n1, n2, xid)
+
+
 def long_history(n1, n2):
     say("a timeline history as long as that of thousands of promotions")
     number = int(n1.sql("SELECT timeline_id FROM pg_control_checkpoint()"))
@@ -522,6 +560,7 @@ def stories(args, n1, n2, n3):
     span = {"rewind": plain_rewind(n1, n2), "clone": refused(n1, n2)}
     on_boundary(n1, n2)
     hindered(n1, n2)
+    not_whole(n1, n2)
     long_history(n1, n2)
     foreign(n1, n3)
     full_disk(n1, n3)

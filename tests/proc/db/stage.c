@@ -200,9 +200,11 @@ static void on_message(void *arg, enum route_id route, const ProtobufCMessage *m
 
 		printf("\"job\":\"%s\",\"done\":%" PRIu64 ",\"total\":%" PRIu64
 		       ",\"directory\":%u,\"postmaster\":%u,\"incarnation\":%" PRIu64
-		       ",\"damaged\":%" PRIu64 ",\"text\":",
+		       ",\"whole_timeline\":%u,\"whole_from\":%" PRIu64 ",\"damaged\":%" PRIu64
+		       ",\"text\":",
 		       db_job_name(job->job), job->done, job->total, job->directory,
-		       job->postmaster, job->incarnation, job->damaged);
+		       job->postmaster, job->incarnation, job->whole_timeline, job->whole_from,
+		       job->damaged);
 		print_text(job->text);
 	} else if (route == ROUTE_RESULT_DBCTL || route == ROUTE_RESULT_DBMON) {
 		const Mha__Bus__OrderResult *result = any;

@@ -495,6 +495,7 @@ void raftnode_close(struct raftnode *node, void (*closed)(void *arg), void *arg)
 	node->closed = closed;
 	node->closed_arg = arg;
 	raftnode_report_sent(node);
+	raftnode_cancel_waiting(node);
 	raft_close(&node->raft, on_closed);
 }
 

@@ -87,6 +87,15 @@ struct raftnode {
 	raft_index answering_index;
 	raft_term answering_term;
 
+	/*
+	 * raft_uv is never asked to cut the log while it writes a snapshot, nor the other way
+	 * round; see raftnode_log.c.
+	 */
+	uint64_t append_count;      /* writes of entries so far */
+	uint64_t cut_until;         /* the log is being cut until that write ends; 0: it is not */
+	bool putting;               /* a snapshot is being written, or waits for it */
+	struct framed_put *waiting; /* for the cut to end; NULL: none */
+
 	/* By member: what it has acknowledged, and told to be committed, under acked_term. */
 	raft_term acked_term;
 	raft_index acked[NODES_MAX + 1];
@@ -128,6 +137,10 @@ void raftnode_fsm_init(struct raftnode *node);
 /* Term of the entry, or 0 when this log does not hold it (any more). */
 raft_term raftnode_log_term(const struct raft_log *log, raft_index index);
 void raftnode_mend_append(struct raftnode *node, struct raft_append_entries *append);
+/* A snapshot that waited need not do so any more. */
+void raftnode_put_waiting(struct raftnode *node);
+/* The node is closed: what waits is not going to be done. */
+void raftnode_cancel_waiting(struct raftnode *node);
 void raftnode_answering(struct raftnode *node, const struct raft_message *message);
 void raftnode_answered(struct raftnode *node, raft_term term);
 raft_index raftnode_proven_index(const struct raftnode *node);

@@ -149,6 +149,7 @@ static int hook_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
 /* A disk request of libraft, framed. */
 struct framed_append {
 	struct raft_io_append inner;
+	uint64_t number; /* raftnode.append_count */
 	struct raft_io_append *outer;
 	raft_io_append_cb done;
 	struct raftnode *node;
@@ -160,9 +161,12 @@ static void framed_append_done(struct raft_io_append *request, int status)
 	struct raftnode *node = framed->node;
 	struct raft_io_append *outer = framed->outer;
 	const raft_io_append_cb done = framed->done;
+	const uint64_t number = framed->number;
 
 	free(framed);
 	raftnode_enter(node);
+	if (node->cut_until != 0 && number >= node->cut_until)
+		node->cut_until = 0;
 	/*
 	 * After a failed write libraft cuts its log in memory back, and corrupts it when a snapshot
 	 * has taken the place of these entries meanwhile. A log that is being closed needs no cut;
@@ -171,7 +175,25 @@ static void framed_append_done(struct raft_io_append *request, int status)
 	if (status != 0 && !node->closing)
 		raftnode_fail(node, "writing the Raft log failed: %s", raft_strerror(status));
 	done(outer, 0);
+	raftnode_put_waiting(node);
 	raftnode_leave(node);
+}
+
+static int hook_truncate(struct raft_io *io, raft_index index)
+{
+	struct raftnode *node = node_of(io);
+	int rc;
+
+	/* raftnode_mend_append() has seen to it that this does not happen. */
+	if (node->putting) {
+		raftnode_fail(node, "the log is to be cut while a snapshot is written");
+		return RAFT_BUSY;
+	}
+	rc = node->inner.truncate(io, index);
+	/* What replaces the entries is written once the cut has ended. */
+	if (rc == 0)
+		node->cut_until = node->append_count + 1;
+	return rc;
 }
 
 static int hook_append(struct raft_io *io, struct raft_io_append *request,
@@ -187,6 +209,7 @@ static int hook_append(struct raft_io *io, struct raft_io_append *request,
 	framed->outer = request;
 	framed->done = done;
 	framed->node = node;
+	framed->number = ++node->append_count;
 	rc = node->inner.append(io, &framed->inner, entries, count, framed_append_done);
 	if (rc != 0)
 		free(framed);
@@ -195,6 +218,8 @@ static int hook_append(struct raft_io *io, struct raft_io_append *request,
 
 struct framed_put {
 	struct raft_io_snapshot_put inner;
+	unsigned trailing;
+	const struct raft_snapshot *snapshot; /* libraft's until `done` */
 	struct raft_io_snapshot_put *outer;
 	raft_io_snapshot_put_cb done;
 	struct raftnode *node;
@@ -209,8 +234,32 @@ static void framed_put_done(struct raft_io_snapshot_put *request, int status)
 
 	free(framed);
 	raftnode_enter(node);
+	node->putting = false;
 	done(outer, status);
 	raftnode_leave(node);
+}
+
+void raftnode_put_waiting(struct raftnode *node)
+{
+	struct framed_put *framed = node->waiting;
+	int rc;
+
+	if (framed == NULL || node->cut_until != 0 || node->closing || node->failed)
+		return;
+	node->waiting = NULL;
+	rc = node->inner.snapshot_put(node->io, framed->trailing, &framed->inner, framed->snapshot,
+				      framed_put_done);
+	if (rc != 0)
+		framed_put_done(&framed->inner, rc);
+}
+
+void raftnode_cancel_waiting(struct raftnode *node)
+{
+	struct framed_put *framed = node->waiting;
+
+	node->waiting = NULL;
+	if (framed != NULL)
+		framed_put_done(&framed->inner, RAFT_CANCELED);
 }
 
 static int hook_snapshot_put(struct raft_io *io, unsigned trailing,
@@ -227,9 +276,18 @@ static int hook_snapshot_put(struct raft_io *io, unsigned trailing,
 	framed->outer = request;
 	framed->done = done;
 	framed->node = node;
+	framed->trailing = trailing;
+	framed->snapshot = snapshot;
+	if (node->cut_until != 0) {
+		node->waiting = framed;
+		node->putting = true;
+		return 0;
+	}
 	rc = node->inner.snapshot_put(io, trailing, &framed->inner, snapshot, framed_put_done);
 	if (rc != 0)
 		free(framed);
+	else
+		node->putting = true;
 	return rc;
 }
 
@@ -283,6 +341,7 @@ void raftnode_hook(struct raftnode *node)
 	io->send = hook_send;
 	io->random = hook_random;
 	io->append = hook_append;
+	io->truncate = hook_truncate;
 	io->snapshot_put = hook_snapshot_put;
 	io->snapshot_get = hook_snapshot_get;
 }

@@ -28,13 +28,31 @@ static void drop_entries(struct raft_append_entries *append)
 	append->n_entries = 0;
 }
 
+/* Some of the message's entries are to take the place of others here. */
+static bool cuts(const struct raftnode *node, const struct raft_append_entries *append)
+{
+	for (unsigned i = 0; i < append->n_entries; i++) {
+		const raft_term here =
+			raftnode_log_term(&node->raft.log, append->prev_log_index + 1 + i);
+
+		if (here != 0 && here != append->entries[i].term)
+			return true;
+	}
+	return false;
+}
+
 /*
  * A message about entries that a snapshot has replaced here: libraft finds no term for them, takes
  * them for new and appends them at the wrong place. They are committed, so the leader has them
  * too: the message becomes a heartbeat at the commit index, which brings the leader forward.
  *
- * And libraft commits up to its last entry, although only entries up to the message's end are
- * known to be the leader's.
+ * libraft commits up to its last entry, although only entries up to the message's end are known to
+ * be the leader's.
+ *
+ * And raft_uv 0.15 never carries out a cut that comes while it writes a snapshot (or while another
+ * cut is under way): the old entries stay on the disk, and at the next start they are in the way of
+ * the new ones, or taken for them (https://github.com/canonical/raft/issues/372). So entries that
+ * would need a cut are not taken now; the leader sends them again. A snapshot waits for a cut.
  */
 void raftnode_mend_append(struct raftnode *node, struct raft_append_entries *append)
 {
@@ -50,6 +68,8 @@ void raftnode_mend_append(struct raftnode *node, struct raft_append_entries *app
 		append->prev_log_index = raft->commit_index;
 		append->prev_log_term = committed_term;
 	}
+	if ((node->putting || node->cut_until != 0) && cuts(node, append))
+		drop_entries(append);
 	end = append->prev_log_index + append->n_entries;
 	if (append->leader_commit > end)
 		append->leader_commit = end;

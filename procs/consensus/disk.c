@@ -1,5 +1,6 @@
 #include "disk.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,6 +15,12 @@
 
 /* Whose log this is; libraft ignores files that it does not know. */
 #define OWNER_FILE "mha4rdb.owner"
+/*
+ * Stands while the log's end is cut off: raft_uv writes the shorter segment beside the longer one
+ * and removes what is to go file by file, and does not load what it finds when it is killed
+ * between.
+ */
+#define CUT_FILE "mha4rdb.cut"
 /* libraft preallocates a few of these. */
 #define SEGMENT_BYTES 1048576
 
@@ -35,6 +42,50 @@ static void report(struct disk *disk, const char *doing, int rc)
 	disk->on_failure(disk->arg, why.text);
 }
 
+static int sync_folder(const struct disk *disk, struct err *why)
+{
+	const int folder = open(disk->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = 0;
+
+	if (folder < 0 || fsync(folder) != 0)
+		rc = err_set_errno(why, ERR_IO, errno, "write %s", disk->path);
+	if (folder >= 0)
+		close(folder);
+	return rc;
+}
+
+/* Durable, or not there. `flags`: O_EXCL or O_TRUNC. */
+static int write_file(const struct disk *disk, const char *name, int flags, const char *text,
+		      size_t size, struct err *why)
+{
+	char path[300];
+	int fd, rc = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", disk->path, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
+	if (fd < 0)
+		return err_set_errno(why, ERR_IO, errno, "create %s", path);
+	if (write(fd, text, size) != (ssize_t)size || fsync(fd) != 0)
+		rc = err_set_errno(why, ERR_IO, errno, "write %s", path);
+	close(fd);
+	if (rc == 0)
+		rc = sync_folder(disk, why);
+	/* Half a file would refuse this very node at its next start. */
+	if (rc < 0)
+		unlink(path);
+	return rc;
+}
+
+static int remove_file(const struct disk *disk, const char *name, struct err *why)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/%s", disk->path, name);
+	if (unlink(path) != 0 && errno != ENOENT)
+		return err_set_errno(why, ERR_IO, errno, "remove %s", path);
+	return sync_folder(disk, why);
+}
+
 static int wrap_set_term(struct raft_io *io, raft_term term)
 {
 	int rc = disk_of(io)->inner.set_term(io, term);
@@ -51,16 +102,47 @@ static int wrap_set_vote(struct raft_io *io, raft_id server)
 	return rc;
 }
 
+/* As far as it goes: 0 or a code of libraft. */
+static int cut_begins(struct disk *disk, raft_index index)
+{
+	char text[32];
+	const int size = snprintf(text, sizeof(text), "cut %llu\n", index);
+	struct err why;
+
+	if (write_file(disk, CUT_FILE, O_TRUNC, text, (size_t)size, &why) == 0)
+		return 0;
+	snprintf(disk->io.errmsg, sizeof(disk->io.errmsg), "%.255s", why.text);
+	return RAFT_IOERR;
+}
+
+static int cut_ends(struct disk *disk)
+{
+	struct err why;
+
+	disk->cut_until = 0;
+	if (remove_file(disk, CUT_FILE, &why) == 0)
+		return 0;
+	snprintf(disk->io.errmsg, sizeof(disk->io.errmsg), "%.255s", why.text);
+	return RAFT_IOERR;
+}
+
 static int wrap_truncate(struct raft_io *io, raft_index index)
 {
-	int rc = disk_of(io)->inner.truncate(io, index);
+	struct disk *disk = disk_of(io);
+	int rc = cut_begins(disk, index);
 
-	report(disk_of(io), "truncate the log", rc);
+	if (rc == 0)
+		rc = disk->inner.truncate(io, index);
+	/* What replaces the entries is written when they are gone. */
+	if (rc == 0)
+		disk->cut_until = disk->append_count + 1;
+	report(disk, "truncate the log", rc);
 	return rc;
 }
 
 struct append {
 	struct raft_io_append inner;
+	uint64_t number; /* disk.append_count */
 	struct raft_io_append *outer;
 	raft_io_append_cb done;
 	struct disk *disk;
@@ -72,6 +154,9 @@ static void on_append(struct raft_io_append *request, int status)
 	struct append append = *(struct append *)request->data;
 
 	free(request->data);
+	/* Before anybody is told of these entries: who finds the note later removes them. */
+	if (status == 0 && append.disk->cut_until != 0 && append.number >= append.disk->cut_until)
+		status = cut_ends(append.disk);
 	report(append.disk, "write the log", status);
 	if (status == 0)
 		status_time_add(&append.disk->writes, (uv_hrtime() - append.began_ns) / 1000);
@@ -90,6 +175,7 @@ static int wrap_append(struct raft_io *io, struct raft_io_append *request,
 				  .outer = request,
 				  .done = done,
 				  .disk = disk_of(io),
+				  .number = ++disk_of(io)->append_count,
 				  .began_ns = uv_hrtime()};
 	rc = disk_of(io)->inner.append(io, &append->inner, entries, count, on_append);
 	if (rc != 0) {
@@ -245,6 +331,165 @@ static int directory_check(struct disk *disk, uint64_t cluster_id, node_id self,
 	return 0;
 }
 
+/* A closed segment's name: sixteen digits each for its first and last entry. */
+static bool segment_name(const char *name, unsigned long long *first, unsigned long long *last)
+{
+	return strlen(name) == 33 && name[16] == '-' && strspn(name, "0123456789") == 16 &&
+	       strspn(name + 17, "0123456789") == 16 && sscanf(name, "%llu-%llu", first, last) == 2;
+}
+
+typedef int (*visit_file)(const struct disk *disk, const char *name, void *arg, struct err *why);
+
+static int for_files(const struct disk *disk, visit_file visit, void *arg, struct err *why)
+{
+	DIR *folder = opendir(disk->path);
+	const struct dirent *entry;
+	int rc = 0;
+
+	if (folder == NULL)
+		return err_set_errno(why, ERR_IO, errno, "%s", disk->path);
+	while (rc == 0 && (entry = readdir(folder)) != NULL)
+		rc = visit(disk, entry->d_name, arg, why);
+	closedir(folder);
+	return rc;
+}
+
+static int drop_file(const struct disk *disk, const char *name, struct err *why)
+{
+	log_event(LOG_NOTICE, "consensus.log_mended", "%s/%s was to be removed before the end",
+		  disk->path, name);
+	return remove_file(disk, name, why);
+}
+
+struct cut {
+	unsigned long long index; /* the first entry that goes */
+	unsigned long long first; /* of the segment that was shortened; 0: none was */
+};
+
+/* What is left of the segment in which the cut begins. */
+static int find_shortened(const struct disk *disk, const char *name, void *arg, struct err *why)
+{
+	struct cut *cut = arg;
+	unsigned long long first, last;
+
+	UNUSED(disk);
+	UNUSED(why);
+	if (segment_name(name, &first, &last) && last + 1 == cut->index)
+		cut->first = first;
+	return 0;
+}
+
+static int drop_cut(const struct disk *disk, const char *name, void *arg, struct err *why)
+{
+	const struct cut *cut = arg;
+	unsigned long long first, last;
+
+	if (!segment_name(name, &first, &last) ||
+	    !(first >= cut->index || (first == cut->first && last >= cut->index)))
+		return 0;
+	return drop_file(disk, name, why);
+}
+
+/*
+ * A cut that a crash has interrupted is carried out: a later leader's entries were about to take
+ * the place of these, and nobody was told of those yet. If the segment in which it begins was not
+ * shortened, nothing was done and nothing is: what follows that segment has to stay, too.
+ */
+static int finish_cut(struct disk *disk, struct err *why)
+{
+	char path[300], text[32] = "", end;
+	struct cut cut = {0};
+	int fd, rc = 0;
+
+	snprintf(path, sizeof(path), "%s/" CUT_FILE, disk->path);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		rc = err_set_errno(why, ERR_IO, errno, "%s", path);
+	if (fd >= 0)
+		close(fd);
+	/* A note that is not whole: the cut had not begun. */
+	if (rc == 0 && sscanf(text, "cut %llu%c", &cut.index, &end) == 2 && end == '\n' &&
+	    cut.index > 0)
+		rc = for_files(disk, find_shortened, &cut, why);
+	if (rc == 0 && cut.first != 0)
+		rc = for_files(disk, drop_cut, &cut, why);
+	return rc < 0 ? rc : remove_file(disk, CUT_FILE, why);
+}
+
+struct contents {
+	unsigned long long snapshot_term, snapshot_index; /* of the newest; 0: none is whole */
+	unsigned long long last;                          /* entry in a closed segment */
+	bool written;                                     /* an open segment is not empty */
+};
+
+/* raft_uv prepares segments full of zeros. */
+static int is_written(const struct disk *disk, const char *name, bool *written, struct err *why)
+{
+	char path[300], bytes[8] = {0};
+	static const char zeros[8];
+	int fd, rc = 0;
+
+	snprintf(path, sizeof(path), "%s/%.40s", disk->path, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || read(fd, bytes, sizeof(bytes)) < 0)
+		rc = err_set_errno(why, ERR_IO, errno, "%s", path);
+	if (fd >= 0)
+		close(fd);
+	*written = memcmp(bytes, zeros, sizeof(zeros)) != 0;
+	return rc;
+}
+
+static int take_stock(const struct disk *disk, const char *name, void *arg, struct err *why)
+{
+	struct contents *contents = arg;
+	unsigned long long term, index, first, last, time;
+	char meta[80];
+	int end = 0;
+
+	if (segment_name(name, &first, &last)) {
+		if (last > contents->last)
+			contents->last = last;
+	} else if (strncmp(name, "open-", 5) == 0 && !contents->written) {
+		return is_written(disk, name, &contents->written, why);
+	} else if (sscanf(name, "snapshot-%llu-%llu-%llu%n", &term, &index, &time, &end) == 3 &&
+		   name[end] == '\0' && strlen(name) < sizeof(meta) - 5) {
+		snprintf(meta, sizeof(meta), "%.70s.meta", name);
+		if (file_exists(disk, meta) &&
+		    (term > contents->snapshot_term ||
+		     (term == contents->snapshot_term && index > contents->snapshot_index))) {
+			contents->snapshot_term = term;
+			contents->snapshot_index = index;
+		}
+	}
+	return 0;
+}
+
+static int drop_segment(const struct disk *disk, const char *name, void *arg, struct err *why)
+{
+	unsigned long long first, last;
+
+	UNUSED(arg);
+	return segment_name(name, &first, &last) ? drop_file(disk, name, why) : 0;
+}
+
+/*
+ * A snapshot that a leader sent takes the place of a log that ends before it. raft_uv writes it,
+ * then removes the segments, and loads neither when it is killed between. What it took of itself
+ * never goes beyond its closed segments, and nothing is appended before the old ones are gone.
+ */
+static int finish_install(const struct disk *disk, struct err *why)
+{
+	struct contents contents = {0};
+	int rc = for_files(disk, take_stock, &contents, why);
+
+	if (rc < 0 || contents.last == 0 || contents.last >= contents.snapshot_index ||
+	    contents.written)
+		return rc;
+	return for_files(disk, drop_segment, NULL, why);
+}
+
 int disk_open(struct disk *disk, uv_loop_t *loop, const char *path, uint64_t cluster_id,
 	      node_id self, void (*on_failure)(void *arg, const char *reason), void *arg,
 	      struct err *why)
@@ -257,6 +502,10 @@ int disk_open(struct disk *disk, uv_loop_t *loop, const char *path, uint64_t clu
 	if (snprintf(disk->path, sizeof(disk->path), "%s", path) >= (int)sizeof(disk->path))
 		return err_set(why, ERR_TOO_BIG, "paths.state_dir is too long: %s", path);
 	rc = directory_check(disk, cluster_id, self, why);
+	if (rc == 0)
+		rc = finish_cut(disk, why);
+	if (rc == 0)
+		rc = finish_install(disk, why);
 	if (rc < 0)
 		return rc;
 	disk->transport.init = transport_init;
@@ -281,42 +530,17 @@ int disk_open(struct disk *disk, uv_loop_t *loop, const char *path, uint64_t clu
 	return 0;
 }
 
-static int write_durably(int fd, const char *text, size_t size, const char *path, struct err *why)
-{
-	if (write(fd, text, size) != (ssize_t)size || fsync(fd) != 0)
-		return err_set_errno(why, ERR_IO, errno, "write %s", path);
-	return 0;
-}
-
 int disk_claim(struct disk *disk, uint64_t cluster_id, node_id self, struct err *why)
 {
-	char path[300], text[80];
+	char text[80];
 	int size = owner_text(text, sizeof(text), cluster_id, self);
 	int rc = owner_check(disk, cluster_id, self, why);
-	int folder, fd;
 
 	if (rc != ERR_NOT_FOUND)
 		return rc;
-	folder = open(disk->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (folder < 0)
-		return err_set_errno(why, ERR_IO, errno, "%s", disk->path);
-	snprintf(path, sizeof(path), "%s/" OWNER_FILE, disk->path);
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		rc = err_set_errno(why, ERR_IO, errno, "create %s", path);
-		close(folder);
-		return rc;
-	}
-	rc = write_durably(fd, text, (size_t)size, path, why);
-	close(fd);
-	if (rc == 0 && fsync(folder) != 0)
-		rc = err_set_errno(why, ERR_IO, errno, "write %s", disk->path);
-	/* Half a file would refuse this very node at its next start. */
-	if (rc < 0)
-		unlink(path);
-	else
+	rc = write_file(disk, OWNER_FILE, O_EXCL, text, (size_t)size, why);
+	if (rc == 0)
 		disk->fresh = false;
-	close(folder);
 	return rc;
 }
 

@@ -22,6 +22,8 @@ struct disk {
 	struct status_times writes; /* of entries, until they are on the disk */
 	bool open;
 	bool failed;
+	uint64_t append_count; /* writes of entries so far */
+	uint64_t cut_until;    /* the note about a cut stands until that one ends; 0: none does */
 	/*
 	 * Nobody's directory yet: this node is new, or has lost everything, its votes included. It
 	 * cannot tell which, and must not vote like a member that remembers until disk_claim().

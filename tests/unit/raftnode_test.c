@@ -242,6 +242,75 @@ Test(raftnode, a_late_message_from_before_the_snapshot_is_a_heartbeat)
 	cr_assert_eq(result->message.append_entries_result.last_log_index, 13);
 }
 
+/* Entries up to 15 of term 2 are stored, and committed up to `commit`: a snapshot is due. */
+static void store_15(raft_index commit)
+{
+	bench.config.snapshot_threshold = 8;
+	bench.config.snapshot_trailing = 2;
+	bench_start(&bench);
+	cr_assert_eq(bench_append(&bench, 2, 2, 1, 1, 14, 2, 1), 0);
+	bench_flush(&bench);
+	cr_assert_eq(bench_append(&bench, 2, 2, 15, 2, 0, 0, commit), 0);
+}
+
+/* raft_uv alone never carries it out, and the next start finds entries of both leaders. */
+Test(raftnode, a_cut_waits_for_a_snapshot_that_is_being_written)
+{
+	const struct sent *result;
+
+	store_15(11);
+	cr_assert(bench.put.done != NULL, "no snapshot is being written");
+	bench_forget(&bench);
+	cr_assert_eq(bench_append(&bench, 3, 3, 12, 2, 2, 3, 11), 0);
+	cr_expect_eq(bench.log_count, 15, "it was cut");
+	cr_expect_eq(bench.write_count, 0);
+	result = bench_last(&bench, RAFT_IO_APPEND_ENTRIES_RESULT);
+	cr_expect_eq(result->message.append_entries_result.rejected, 0);
+	cr_expect_eq(result->message.append_entries_result.last_log_index, 12);
+	bench_flush(&bench);
+	cr_assert(bench.put.done == NULL);
+	cr_assert_eq(bench_append(&bench, 3, 3, 12, 2, 2, 3, 11), 0);
+	cr_expect_eq(bench.log_count, 14);
+	bench_flush(&bench);
+	cr_expect_eq(raft_last_index(raftnode_raft(bench.node)), 14);
+}
+
+Test(raftnode, entries_that_need_no_cut_do_not_wait)
+{
+	store_15(11);
+	cr_assert(bench.put.done != NULL);
+	cr_assert_eq(bench_append(&bench, 2, 2, 15, 2, 2, 2, 11), 0);
+	cr_expect_eq(bench.log_count, 17);
+	cr_assert_eq(bench_append(&bench, 2, 2, 13, 2, 3, 2, 11), 0, "what it has already");
+	cr_expect_eq(bench.log_count, 17);
+}
+
+Test(raftnode, a_snapshot_waits_for_a_cut)
+{
+	store_15(1);
+	cr_assert_eq(bench_append(&bench, 3, 3, 14, 2, 1, 3, 1), 0);
+	cr_assert_eq(bench.write_count, 1);
+	cr_assert_eq(bench_append(&bench, 3, 3, 14, 2, 0, 0, 12), 0);
+	cr_assert_eq(raftnode_raft(bench.node)->last_applied, 12);
+	cr_expect(bench.put.done == NULL, "a snapshot is written while the log is cut");
+	/* Nor is another cut begun meanwhile. */
+	cr_assert_eq(bench_append(&bench, 2, 4, 13, 2, 1, 4, 12), 0);
+	cr_expect_eq(bench.write_count, 1);
+	bench_flush(&bench);
+	cr_expect_gt(raftnode_raft(bench.node)->log.offset, 5, "no snapshot was taken");
+	cr_assert_eq(bench_append(&bench, 2, 4, 13, 2, 1, 4, 12), 0);
+	cr_expect_eq(bench.write_count, 1);
+	cr_expect_eq(bench.log_count, 14);
+}
+
+Test(raftnode, a_snapshot_that_waits_is_given_up_at_the_end)
+{
+	store_15(1);
+	cr_assert_eq(bench_append(&bench, 3, 3, 14, 2, 1, 3, 1), 0);
+	cr_assert_eq(bench_append(&bench, 3, 3, 14, 2, 0, 0, 12), 0);
+	cr_expect(bench.put.done == NULL);
+}
+
 Test(raftnode, an_entry_that_does_not_decode_is_a_named_failure)
 {
 	struct raft_message message = {.type = RAFT_IO_APPEND_ENTRIES};

@@ -230,6 +230,22 @@ static int wrap_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *re
 	return disk_of(io)->inner.snapshot_get(io, request, done);
 }
 
+/* raft_uv may say it once for each of its parts that ends last; libraft frees what it has. */
+static void on_inner_closed(struct raft_io *io)
+{
+	const raft_io_close_cb on_close = disk_of(io)->on_close;
+
+	disk_of(io)->on_close = NULL;
+	if (on_close != NULL)
+		on_close(io);
+}
+
+static void wrap_close(struct raft_io *io, raft_io_close_cb done)
+{
+	disk_of(io)->on_close = done;
+	disk_of(io)->inner.close(io, on_inner_closed);
+}
+
 /* The wire is ours (peers.c): raft_uv neither listens nor connects. */
 static int transport_init(struct raft_uv_transport *transport, raft_id id, const char *address)
 {
@@ -521,6 +537,7 @@ int disk_open(struct disk *disk, uv_loop_t *loop, const char *path, uint64_t clu
 	raft_uv_set_segment_size(&disk->io, SEGMENT_BYTES);
 	disk->open = true;
 	disk->inner = disk->io;
+	disk->io.close = wrap_close;
 	disk->io.set_term = wrap_set_term;
 	disk->io.set_vote = wrap_set_vote;
 	disk->io.truncate = wrap_truncate;

@@ -30,6 +30,7 @@ struct disk {
 	 */
 	bool fresh;
 	char path[256];
+	raft_io_close_cb on_close; /* libraft's, until it was called */
 	/* Called once, from within a call of libraft: only take note of it there. */
 	void (*on_failure)(void *arg, const char *reason);
 	void *arg;

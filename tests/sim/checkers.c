@@ -123,6 +123,13 @@ static bool is_named(const struct cluster *truth, node_id id)
 	return named;
 }
 
+/* As far as its agent's log reaches, or reached when it gave the order. */
+static bool believes_marked(const struct host *host)
+{
+	return host->raftnode == NULL ||
+	       node_in(raftnode_agent(host->raftnode)->cluster.rebuilding, host->id);
+}
+
 /*
  * Who loses or replaces its data is on record as counting for nothing. A join may have been taken
  * back while the node stood still and had the order to clone: it is on no list and in no record.
@@ -132,6 +139,9 @@ void check_rebuild(const struct host *host)
 	const struct cluster *truth = &world.truth;
 
 	if (cluster_node(truth, host->id) == NULL && !is_named(truth, host->id))
+		return;
+	/* It has not heard yet that it may be counted on again, and nobody does so far. */
+	if (!is_named(truth, host->id) && believes_marked(host))
 		return;
 	/* Where nothing is left, nothing is destroyed. */
 	if (!node_in(truth->rebuilding, host->id) && !host->lost)

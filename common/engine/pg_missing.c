@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "engine/pg_archive.h"
 #include "engine/pg_control.h"
 #include "engine/pg_rejoin.h"
@@ -128,15 +129,16 @@ static void take_oldest(struct engine_control *control, wal_lsn oldest)
 static void take_whole_from(struct engine_control *control, struct wal_branch from)
 {
 	struct wal_branch *told = &control->work.whole_from;
+	char lsn[TEXT_LSN_SIZE];
 
 	if (told->timeline == from.timeline && told->end == from.end)
 		return;
 	*told = from;
 	if (from.timeline != 0)
 		log_event(LOG_INFO, "database.not_whole",
-			  "needs=%" PRIX64 "/%" PRIX64 " timeline=%" PRIu32
+			  "needs=%s timeline=%" PRIu32
 			  ": until WAL up to there is replayed it answers nobody",
-			  from.end >> 32, from.end & UINT32_MAX, from.timeline);
+			  text_format_lsn(from.end, lsn), from.timeline);
 	control_changed(control);
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,24 @@ static int write_file(const struct disk *disk, const char *name, int flags, cons
 	return rc;
 }
 
+/* The first bytes of a file, as far as there are any; the rest of `bytes` stays as it is. */
+static int read_start(const struct disk *disk, const char *name, char *bytes, size_t size,
+		      struct err *why)
+{
+	char path[sizeof(disk->path) + NAME_MAX + 2];
+	int fd, rc = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", disk->path, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return err_set_errno(why, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, errno, "%s",
+				     path);
+	if (read(fd, bytes, size) < 0)
+		rc = err_set_errno(why, ERR_IO, errno, "read %s", path);
+	close(fd);
+	return rc;
+}
+
 static int remove_file(const struct disk *disk, const char *name, struct err *why)
 {
 	char path[300];
@@ -102,17 +121,22 @@ static int wrap_set_vote(struct raft_io *io, raft_id server)
 	return rc;
 }
 
-/* As far as it goes: 0 or a code of libraft. */
+/* As libraft has it: the reason beside a code. */
+static int raft_code(struct disk *disk, int rc, const struct err *why)
+{
+	if (rc == 0)
+		return 0;
+	snprintf(disk->io.errmsg, sizeof(disk->io.errmsg), "%.255s", why->text);
+	return RAFT_IOERR;
+}
+
 static int cut_begins(struct disk *disk, raft_index index)
 {
 	char text[32];
 	const int size = snprintf(text, sizeof(text), "cut %llu\n", index);
 	struct err why;
 
-	if (write_file(disk, CUT_FILE, O_TRUNC, text, (size_t)size, &why) == 0)
-		return 0;
-	snprintf(disk->io.errmsg, sizeof(disk->io.errmsg), "%.255s", why.text);
-	return RAFT_IOERR;
+	return raft_code(disk, write_file(disk, CUT_FILE, O_TRUNC, text, (size_t)size, &why), &why);
 }
 
 static int cut_ends(struct disk *disk)
@@ -120,10 +144,7 @@ static int cut_ends(struct disk *disk)
 	struct err why;
 
 	disk->cut_until = 0;
-	if (remove_file(disk, CUT_FILE, &why) == 0)
-		return 0;
-	snprintf(disk->io.errmsg, sizeof(disk->io.errmsg), "%.255s", why.text);
-	return RAFT_IOERR;
+	return raft_code(disk, remove_file(disk, CUT_FILE, &why), &why);
 }
 
 static int wrap_truncate(struct raft_io *io, raft_index index)
@@ -286,20 +307,12 @@ static int owner_text(char *text, size_t size, uint64_t cluster_id, node_id self
 /* ERR_NOT_FOUND: nobody's yet. */
 static int owner_check(const struct disk *disk, uint64_t cluster_id, node_id self, struct err *why)
 {
-	char path[300], found[80] = "", wanted[80];
-	int fd;
-	ssize_t got;
+	char found[80] = "", wanted[80];
+	int rc;
 
-	snprintf(path, sizeof(path), "%s/" OWNER_FILE, disk->path);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 && errno == ENOENT)
-		return ERR_NOT_FOUND;
-	if (fd < 0)
-		return err_set_errno(why, ERR_IO, errno, "%s", path);
-	got = read(fd, found, sizeof(found) - 1);
-	close(fd);
-	if (got < 0)
-		return err_set_errno(why, ERR_IO, errno, "read %s", path);
+	rc = read_start(disk, OWNER_FILE, found, sizeof(found) - 1, why);
+	if (rc < 0)
+		return rc;
 	owner_text(wanted, sizeof(wanted), cluster_id, self);
 	if (strcmp(found, wanted) != 0) {
 		found[strcspn(found, "\n")] = '\0';
@@ -413,18 +426,13 @@ static int drop_cut(const struct disk *disk, const char *name, void *arg, struct
  */
 static int finish_cut(struct disk *disk, struct err *why)
 {
-	char path[300], text[32] = "", end;
+	char text[32] = "", end;
 	struct cut cut = {0};
-	int fd, rc = 0;
+	int rc;
 
-	snprintf(path, sizeof(path), "%s/" CUT_FILE, disk->path);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 && errno == ENOENT)
+	rc = read_start(disk, CUT_FILE, text, sizeof(text) - 1, why);
+	if (rc == ERR_NOT_FOUND)
 		return 0;
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
-		rc = err_set_errno(why, ERR_IO, errno, "%s", path);
-	if (fd >= 0)
-		close(fd);
 	/* A note that is not whole: the cut had not begun. */
 	if (rc == 0 && sscanf(text, "cut %llu%c", &cut.index, &end) == 2 && end == '\n' &&
 	    cut.index > 0)
@@ -443,16 +451,10 @@ struct contents {
 /* raft_uv prepares segments full of zeros. */
 static int is_written(const struct disk *disk, const char *name, bool *written, struct err *why)
 {
-	char path[300], bytes[8] = {0};
+	char bytes[8] = {0};
 	static const char zeros[8];
-	int fd, rc = 0;
+	const int rc = read_start(disk, name, bytes, sizeof(bytes), why);
 
-	snprintf(path, sizeof(path), "%s/%.40s", disk->path, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || read(fd, bytes, sizeof(bytes)) < 0)
-		rc = err_set_errno(why, ERR_IO, errno, "%s", path);
-	if (fd >= 0)
-		close(fd);
 	*written = memcmp(bytes, zeros, sizeof(zeros)) != 0;
 	return rc;
 }

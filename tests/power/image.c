@@ -6,9 +6,9 @@
  *
  *     power-image RECORD SIZE MOUNTPOINT
  *
- * stays in the foreground until it is unmounted. MOUNTPOINT/image is the disk, SIZE bytes of zeros;
- * a write to MOUNTPOINT/mark is a mark. A record is a letter (W, F, M), the offset, the length,
- * both as 64-bit numbers of this machine, and the bytes.
+ * says "mounted" and stays in the foreground until it is not any more. MOUNTPOINT/image is the
+ * disk, SIZE bytes of zeros; a write to MOUNTPOINT/mark is a mark. A record is a letter (W, F, M),
+ * the offset, the length, both as 64-bit numbers of this machine, and the bytes.
  */
 #define FUSE_USE_VERSION 35
 #include <errno.h>
@@ -40,6 +40,16 @@ static int add(struct image *image, char kind, off_t offset, const char *bytes, 
 	    (size > 0 && fwrite(bytes, size, 1, image->record) != 1))
 		return -EIO;
 	return 0;
+}
+
+/* Who started this waits for the line: it is mounted. */
+static void *image_init(struct fuse_conn_info *connection, struct fuse_config *config)
+{
+	(void)connection;
+	(void)config;
+	puts("mounted");
+	fflush(stdout);
+	return image_of();
 }
 
 static int image_getattr(const char *path, struct stat *attributes, struct fuse_file_info *file)
@@ -113,6 +123,7 @@ static int image_fsync(const char *path, int data_only, struct fuse_file_info *f
 }
 
 static const struct fuse_operations OPERATIONS = {
+	.init = image_init,
 	.getattr = image_getattr,
 	.open = image_open,
 	.truncate = image_truncate,

@@ -132,16 +132,15 @@ static bool believes_marked(const struct host *host)
 
 /*
  * Who loses or replaces its data is on record as counting for nothing. A join may have been taken
- * back while the node stood still and had the order to clone: it is on no list and in no record.
+ * back while the node stood still and had the order to clone: it is on no list and in no record. Or
+ * it has not heard yet that it may be counted on again, and nobody does so far.
  */
 void check_rebuild(const struct host *host)
 {
 	const struct cluster *truth = &world.truth;
 
-	if (cluster_node(truth, host->id) == NULL && !is_named(truth, host->id))
-		return;
-	/* It has not heard yet that it may be counted on again, and nobody does so far. */
-	if (!is_named(truth, host->id) && believes_marked(host))
+	if (!is_named(truth, host->id) &&
+	    (cluster_node(truth, host->id) == NULL || believes_marked(host)))
 		return;
 	/* Where nothing is left, nothing is destroyed. */
 	if (!node_in(truth->rebuilding, host->id) && !host->lost)

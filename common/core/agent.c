@@ -144,6 +144,7 @@ struct facts agent_own_facts(const struct agent *agent)
 	facts.excluded =
 		agent->self.excluded || agent->leaving || agent->excluded_until_ns > agent->now_ns;
 	facts.phase = agent->phase;
+	facts.applied = agent->cluster.version;
 	facts.serving_epoch = 0;
 	if (agent_is_primary(agent) && agent->fence_known && agent->fence == FENCE_OPEN &&
 	    agent->fence_epoch == agent->cluster.epoch)
@@ -399,6 +400,7 @@ static void take_event(struct agent *agent, struct effects *effects,
 		break;
 	case EV_RESTORED:
 		agent->cluster = *event->restored;
+		agent_marks_forgotten(agent);
 		break;
 	case EV_PROPOSAL_LOST:
 		agent->proposing = false;
@@ -585,6 +587,7 @@ static void track(struct agent *agent)
 		agent->transferring = false;
 	}
 	agent->own = agent_own_facts(agent);
+	agent_track_marks(agent);
 	agent_track_standings(agent);
 	agent_track_levels(agent);
 	agent_track_better(agent);

@@ -325,6 +325,8 @@ struct agent {
 		wal_lsn flushed;  /* its last position, and when that moved or was the primary's */
 		uint64_t moved_ns;
 	} standings[NODES_MAX + 1];
+	/* It counts for nothing before it knows this much: the end of its last rebuild. */
+	uint64_t unmarked[NODES_MAX + 1]; /* cluster.version */
 	bool transferring;
 	uint64_t transfer_retry_ns;              /* the next attempt: a refusal may come at once */
 	unsigned transfers;                      /* tried in this phase */

@@ -50,6 +50,10 @@ const struct standby_view *agent_standby(const struct agent *agent, node_id node
 bool agent_streams(const struct agent *agent, node_id node);
 /* And it confirms what it is sent. */
 bool agent_standby_good(const struct agent *agent, node_id node);
+/* From which state on each node that was rebuilt knows that it counts again. */
+void agent_track_marks(struct agent *agent);
+/* The state was replaced: it does not tell when they ended, so now. */
+void agent_marks_forgotten(struct agent *agent);
 void agent_track_standings(struct agent *agent);
 /* Which nodes had everything that the primary was known to have, and when. */
 void agent_track_levels(struct agent *agent);

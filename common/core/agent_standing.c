@@ -60,6 +60,27 @@ static void track_standing(struct agent *agent, node_id id)
 	}
 }
 
+void agent_track_marks(struct agent *agent)
+{
+	for (node_id id = 1; id <= NODES_MAX; id++)
+		if (node_in(agent->cluster.rebuilding, id))
+			agent->unmarked[id] = agent->cluster.version + 1;
+}
+
+void agent_marks_forgotten(struct agent *agent)
+{
+	for (node_id id = 1; id <= NODES_MAX; id++)
+		agent->unmarked[id] = agent->cluster.version;
+}
+
+/* One that still sees the mark of a rebuild that is over may begin it again. */
+static bool knows_it_counts(const struct agent *agent, node_id node)
+{
+	const struct facts *facts = agent_facts(agent, node, agent->config.election_ns);
+
+	return facts != NULL && facts->applied >= agent->unmarked[node];
+}
+
 void agent_track_standings(struct agent *agent)
 {
 	if (!agent_is_primary(agent) || agent->self.db != DB_PRIMARY || !agent->raft.ready) {
@@ -95,7 +116,7 @@ static bool may_join(const struct agent *agent, node_id node, bool wanted)
 	const struct standby_view *view = agent_standby(agent, node);
 	wal_lsn flushed = agent->self.position.flushed;
 
-	if (standing->good_ns == 0 || view == NULL ||
+	if (standing->good_ns == 0 || view == NULL || !knows_it_counts(agent, node) ||
 	    node_in(agent->cluster.settings.maintenance, node))
 		return false;
 	if (view->flushed < flushed && flushed - view->flushed > JOIN_LAG_MAX)

@@ -193,6 +193,8 @@ struct facts {
 	uint64_t primary_epoch;
 	wal_lsn primary_seen;
 	uint32_t primary_age_ms;
+	/* How much of the replicated state its agent knows: cluster.version. */
+	uint64_t applied;
 };
 
 #endif

@@ -185,6 +185,7 @@ void facts_to_message(const struct facts *facts, const char *detail, struct fact
 	out->facts.primary_epoch = facts->primary_epoch;
 	out->facts.primary_seen = facts->primary_seen;
 	out->facts.primary_age_ms = facts->primary_age_ms;
+	out->facts.applied = facts->applied;
 	out->facts.detail = detail == NULL ? nothing : text.to;
 }
 
@@ -221,6 +222,7 @@ int facts_from_message(const Mha__Bus__Facts *message, struct facts *facts, stru
 	made.primary_epoch = message->primary_epoch;
 	made.primary_seen = message->primary_seen;
 	made.primary_age_ms = message->primary_age_ms;
+	made.applied = message->applied;
 	*facts = made;
 	return 0;
 }

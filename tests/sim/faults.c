@@ -293,7 +293,7 @@ static void human_promote(struct host *host)
 		  (struct event){.what = AT_HUMAN, .host = host->id, .generation = pg->generation});
 }
 
-/* Somebody else has what was acknowledged, or may go on without it. */
+/* Another member has what was acknowledged, or may go on without it. */
 static bool data_elsewhere(const struct host *host)
 {
 	const bool free = world.truth.settings.mode == MODE_MAX_PERFORMANCE;
@@ -301,8 +301,9 @@ static bool data_elsewhere(const struct host *host)
 	for (unsigned id = 1; id <= world.total; id++) {
 		const struct host *other = &world.hosts[id];
 
-		if (other != host && other->pg.system_id == host->pg.system_id &&
-		    !other->pg.broken && (free || lost_by(&other->pg) == 0))
+		if (other != host && cluster_node(&world.truth, other->id) != NULL &&
+		    other->pg.system_id == host->pg.system_id && !other->pg.broken &&
+		    (free || lost_by(&other->pg) == 0))
 			return true;
 	}
 	return false;

@@ -275,6 +275,16 @@ static bool barred_primary(const struct cluster *cluster)
 	return node != NULL && node->priority == 0;
 }
 
+/* Operators who accept losses have somebody to choose. */
+static bool may_be_forced(const struct cluster *cluster)
+{
+	for (unsigned i = 0; world.forcing && i < cluster->node_total; i++)
+		if (cluster->nodes[i].kind == NODE_DATA && cluster->nodes[i].priority != 0 &&
+		    !world.hosts[cluster->nodes[i].id].lost)
+			return true;
+	return false;
+}
+
 static bool on_record(const struct cluster *cluster, uint8_t hold)
 {
 	return cluster->decision_count > 0 &&
@@ -297,13 +307,13 @@ bool check_blocked(void)
 		return false;
 	switch (agent->hold) {
 	case HOLD_ANSWERS:
-		return !world.forcing && (agent->verdict.missing & lost_nodes()) != 0;
+		return !may_be_forced(cluster) && (agent->verdict.missing & lost_nodes()) != 0;
 	case HOLD_NO_CANDIDATE:
 		return barred_primary(cluster) ||
 		       (lost_nodes() != 0 && barred_node_exists(cluster));
 	case HOLD_LAG:
 	case HOLD_LAG_UNKNOWN:
-		return !world.forcing && lost_nodes() != 0;
+		return !may_be_forced(cluster) && lost_nodes() != 0;
 	case HOLD_BUDGET:
 		return cluster->settings.failover_budget > 0;
 	default:

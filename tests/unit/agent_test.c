@@ -303,6 +303,78 @@ Test(agent, a_diverged_primary_is_rebuilt_off_the_record)
 	cr_expect_geq(world->hosts[B].done[ORDER_DB_CHECKPOINT], 1);
 }
 
+static bool a_streams_marked(const struct world *world)
+{
+	return node_in(world_cluster(world)->rebuilding, A) && world->hosts[A].db.receiving;
+}
+
+static bool none_marked(const struct world *world)
+{
+	return world_cluster(world)->rebuilding == 0;
+}
+
+static bool a_rewound_again(const struct world *world)
+{
+	return world->hosts[A].done[ORDER_DB_REWIND] == 2;
+}
+
+/* Its log still says that it may be rebuilt: by hand it is promoted, and it is. */
+Test(agent, a_rebuilt_node_counts_once_it_knows_that_it_does)
+{
+	struct world *world = started(3, 0);
+	struct db *db = &world->hosts[A].db;
+
+	world_kill_host(world, A);
+	db->position.flushed += 4096; /* nobody else has it */
+	world->next_leader = B;
+	world_until(world, "B serves", 3000, b_serves);
+	world_start_agent(world, A);
+	world_until(world, "A is rewound and streams", 20000, a_streams_marked);
+	world->hosts[A].late = true;
+	world_until(world, "its mark is taken back", 5000, none_marked);
+	world_run(world, 5000);
+	cr_expect(db->receiving);
+	cr_expect(node_in(world->hosts[A].agent.cluster.rebuilding, A));
+	cr_expect_not(node_in(world_cluster(world)->record.members, A), "it has not heard so");
+
+	db->state = DB_PRIMARY;
+	db->receiving = false;
+	db->position.branches[db->position.branch_count++] =
+		(struct wal_branch){db->position.timeline, db->position.flushed};
+	db->position.timeline++;
+	db->position.flushed += 640;
+	world_until(world, "A is rewound under the old mark", 20000, a_rewound_again);
+	world->hosts[A].late = false;
+	world_until(world, "A counts", 20000, all_stream);
+	cr_expect_eq(world_writer(world), B);
+}
+
+static bool c_left(const struct world *world)
+{
+	return !node_in(world_cluster(world)->record.members, C);
+}
+
+/* A snapshot may have skipped the end of a rebuild. */
+Test(agent, what_a_snapshot_skipped_is_waited_for)
+{
+	struct world *world = started(3, 0);
+	struct agent_event event = {.kind = EV_RESTORED};
+	struct cluster restored;
+
+	world->hosts[C].late = true;
+	world->hosts[C].db.deaf = true;
+	world_until(world, "C leaves the record", 20000, c_left);
+	world->hosts[C].db.deaf = false;
+	restored = world->hosts[A].agent.cluster;
+	event.restored = &restored;
+	world_event(world, A, event);
+	world_run(world, 5000);
+	cr_expect(world->hosts[C].db.receiving);
+	cr_expect_not(node_in(world_cluster(world)->record.members, C), "it lags behind that");
+	world->hosts[C].late = false;
+	world_until(world, "C counts", 5000, all_stream);
+}
+
 Test(agent, a_rewind_that_fails_is_followed_by_a_clone)
 {
 	struct world *world = started(3, 0);

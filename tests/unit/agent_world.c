@@ -201,7 +201,7 @@ static void replicate(struct world *world)
 		struct host *host = &world->hosts[id];
 
 		while (world->leader != NODE_NONE && connected(world, id, world->leader) &&
-		       host->applied < world->log_length) {
+		       !host->late && host->applied < world->log_length) {
 			struct agent_event event = {.kind = EV_APPLIED};
 
 			event.applied = world->log[host->applied++];
@@ -425,6 +425,8 @@ static bool execute_db(struct world *world, struct host *host, const struct orde
 		cr_assert(!db_answers(db), "data are replaced under a running server");
 		cr_assert(node_in(host->agent.cluster.rebuilding, host->agent.config.self),
 			  "data are replaced that count for something");
+		cr_assert(!node_in(world_cluster(world)->record.members, host->agent.config.self),
+			  "data are replaced that the record counts on");
 		if (upstream->db.state != DB_PRIMARY || upstream->fence != FENCE_OPEN || host->cut)
 			return false;
 		db->position = upstream->db.position;

@@ -42,6 +42,7 @@ struct host {
 	bool up;   /* its agent runs */
 	bool cut;  /* no network */
 	bool deaf; /* its agent has no network, its database has */
+	bool late; /* it applies no entries of the log */
 	struct agent agent;
 	struct raft_view raft;
 	unsigned applied; /* entries of the log */

@@ -29,6 +29,11 @@ static struct facts full_facts(void)
 		.phase = PHASE_PAUSED,
 		.wal_oldest = 0x3000000,
 		.roster = 0x8877665544332211,
+		.restarted = 4000,
+		.primary_epoch = 13,
+		.primary_seen = 0x6000000,
+		.primary_age_ms = 1500,
+		.applied = 5000,
 	};
 
 	facts.position.timeline = 77;
@@ -91,6 +96,11 @@ Test(convert, facts_come_back_as_they_went)
 	cr_assert_eq(back.phase, PHASE_PAUSED);
 	cr_assert_eq(back.wal_oldest, 0x3000000);
 	cr_assert_eq(back.roster, 0x8877665544332211);
+	cr_assert_eq(back.restarted, 4000);
+	cr_assert_eq(back.primary_epoch, 13);
+	cr_assert_eq(back.primary_seen, 0x6000000);
+	cr_assert_eq(back.primary_age_ms, 1500);
+	cr_assert_eq(back.applied, 5000);
 	cr_assert_eq(back.serving_epoch, 10);
 	cr_assert_eq(back.rule.members, 0x3fe);
 	cr_assert_eq(back.rule.need, 4);

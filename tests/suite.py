@@ -236,9 +236,11 @@ def part_abuse(suite):
 
 
 def part_tsan(suite):
-    """threads of libmha, and the gateway, under ThreadSanitizer"""
-    programs = ("libmha_threads", "tsan_race", "mha-gateway", "mhactl", "mha-top", "mha-keygen",
-                "gateway_rig", "gateway_routes")
+    """threads of libmha, the gateway, and whole agents, under ThreadSanitizer"""
+    programs = ("libmha_threads", "tsan_race", "gateway_rig", "gateway_routes", "lab-host",
+                "lab-probe", "mhad", "mha-consensus", "mha-dbmon", "mha-dbctl", "mha-vip",
+                "mha-gateway", "mha-diskprobe", "mha-pagecheck", "mhactl", "mha-top", "mha-trace",
+                "mha-keygen")
     if suite.check("configure tsan", "cmake", "--preset", "tsan") and suite.check(
             "build for tsan", "cmake", "--build", build_dir("tsan"), "-j", JOBS, "--target",
             *programs):

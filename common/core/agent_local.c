@@ -294,8 +294,12 @@ static uint8_t plan_standby(const struct agent *agent, struct order *order)
 	if (agent_promise(agent) > cluster->epoch || cluster->epoch == 0)
 		return ORDER_NONE;
 	if (agent_is_primary(agent)) {
-		/* Written as soon as it is assigned; promoted only under the lease. */
-		if (cluster->opened || configured_for_promotion(agent))
+		/*
+		 * Written before it is promoted, and behind the fence: the rule may let commits
+		 * pass, and whoever promotes it by hand would open it without a lease.
+		 */
+		if (cluster->opened || configured_for_promotion(agent) ||
+		    !agent_fenced(agent, cluster->epoch))
 			return ORDER_NONE;
 		order->rule = cluster->record;
 		order->reserve_until = cluster->timeline_max - 1;

@@ -60,6 +60,23 @@ Test(agent_mode, availability_degrades_on_record_and_restores)
 	cr_expect(acknowledged_more(world, 1000));
 }
 
+/* B is assigned, and its fence is not shut yet: who promotes it by hand gets no commit through. */
+Test(agent_mode, what_lets_commits_pass_is_written_behind_the_fence)
+{
+	struct world *world = with_mode(2, 1, MODE_MAX_AVAILABILITY);
+	struct host *host = &world->hosts[B];
+
+	host->stuck = 1 << EXECUTOR_VIP;
+	world_kill_host(world, A);
+	world_until(world, "B is assigned", 5000, assigned_b);
+	cr_assert_eq(world_cluster(world)->record.need, 0);
+	world_run(world, 500);
+	cr_expect_eq(host->fence, FENCE_NONE);
+	cr_expect(host->db.rule.need > 0 && host->db.rule.members == 0, "nobody is let through");
+	host->stuck = 0;
+	world_until(world, "B serves", 5000, b_serves);
+}
+
 /*
  * The arbiter trap: the standby is lost, the primary degrades and commits alone, the primary dies,
  * the stale standby returns and has a majority with the witness. It must not be promoted.

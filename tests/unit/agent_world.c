@@ -383,6 +383,12 @@ static void promote(struct db *db)
 	db->state = DB_PRIMARY;
 }
 
+/* Nobody is named: no commit passes. */
+static bool waits_for_ever(struct sync_rule rule)
+{
+	return rule.members == 0 && rule.need > 0;
+}
+
 /* Does the order; false when it cannot be done. */
 static bool execute_db(struct world *world, struct host *host, const struct order *order)
 {
@@ -418,6 +424,9 @@ static bool execute_db(struct world *world, struct host *host, const struct orde
 			db->state = DB_DOWN;
 		return true;
 	case ORDER_DB_CONFIGURE:
+		cr_assert(db->state != DB_STANDBY || host->fence != FENCE_NONE ||
+				  order->keep_rule || waits_for_ever(order->rule),
+			  "whoever promoted it by hand would open it");
 		configure(db, order);
 		return true;
 	case ORDER_DB_REWIND:

@@ -23,8 +23,10 @@ def stop(world, node):
     """What `systemctl stop` does with KillMode=process: only the master is told."""
     lab = world.lab
     postmaster = lab.postmaster(node)
-    signal_all([lab.master(node)], signal.SIGTERM)
-    wait_until(lambda: not lab.agent_processes(node), world.deadline,
+    master = lab.master(node)
+    signal_all([master], signal.SIGTERM)
+    # A process that is about to end has no program any more, and its host would not start another.
+    wait_until(lambda: master.gone() and not lab.agent_processes(node), world.deadline,
                f"the agent of {node['name']} to end", 0.005)
     left = lab.postmaster(node)
     if postmaster is None or left is None or left.pid != postmaster.pid:

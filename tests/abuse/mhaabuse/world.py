@@ -19,14 +19,14 @@ WORKERS = ("consensus", "vip", "dbctl", "dbmon", "gateway")
 class World:
     """One lab of three data nodes. `failures` are words; without any, the part has passed."""
 
-    def __init__(self, options):
+    def __init__(self, options, part):
         self.options = options
         self.deadline = options.deadline
         self.lab = self.probe = self.meter = None
         self.failures = []
         self.marks = []  # moments of the ledger's faults, for outages
         self.partial = dict  # what a part has to say when it ends early
-        self.logs = options.dir + "-logs"
+        self.logs = os.path.join(options.dir + "-logs", part)
 
     def up(self, part):
         shutil.rmtree(self.logs, ignore_errors=True)

@@ -73,6 +73,18 @@ bool assigned_b(const struct world *world)
 	return world_cluster(world)->primary == B;
 }
 
+void promote_by_hand(struct db *db, uint32_t timeline)
+{
+	struct wal_position *position = &db->position;
+
+	position->branches[position->branch_count++] =
+		(struct wal_branch){position->timeline, position->flushed};
+	position->timeline = timeline;
+	position->flushed += 100;
+	db->receiving = false;
+	db->state = DB_PRIMARY;
+}
+
 /* Every test is a process of its own. */
 struct world *built(unsigned data, unsigned witnesses)
 {

@@ -37,6 +37,9 @@ bool opening(const struct world *world);
 bool assigned_b(const struct world *world);
 bool in_phase(const struct world *world, enum leader_phase phase);
 
+/* A person makes a primary of it, behind its agent's back, and it has written since. */
+void promote_by_hand(struct db *db, uint32_t timeline);
+
 /* These rows of the leader's table were taken in this order, others may have come between. */
 void expect_rows(const struct world *world, unsigned from, unsigned count,
 		 const char *const rows[]);

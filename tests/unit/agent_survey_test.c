@@ -465,12 +465,7 @@ Test(agent_survey, a_promotion_behind_the_agents_back_is_fenced_and_undone)
 	struct world *world = started(3, 0);
 	struct db *db = &world->hosts[C].db;
 
-	db->state = DB_PRIMARY;
-	db->receiving = false;
-	db->position.branches[db->position.branch_count++] =
-		(struct wal_branch){db->position.timeline, db->position.flushed};
-	db->position.timeline = 9;
-	db->position.flushed += 100;
+	promote_by_hand(db, 9);
 	world_tick(world);
 	world_tick(world);
 	cr_expect_eq(world->hosts[C].fence, FENCE_CLOSED);
@@ -506,11 +501,7 @@ Test(agent_survey, so_is_one_on_the_recorded_primarys_own_node)
 	world_kill_db(world, A);
 	while (db->state != DB_STANDBY)
 		world_tick(world);
-	db->position.branches[db->position.branch_count++] =
-		(struct wal_branch){db->position.timeline, db->position.flushed};
-	db->position.timeline = 9;
-	db->position.flushed += 100;
-	db->state = DB_PRIMARY;
+	promote_by_hand(db, 9);
 	world_run(world, 30);
 	cr_expect_neq(world_writer(world), A);
 	cr_expect_geq(world->hosts[A].done[ORDER_DB_KILL], 1);

@@ -69,15 +69,10 @@ static node_id random_data_node(const struct world *world, uint64_t *seed)
 	return (node_id)(1 + next_random(seed) % data);
 }
 
-static void promote_by_hand(struct db *db)
+static void promote_if_standby(struct db *db)
 {
-	if (db->state != DB_STANDBY || db->position.branch_count >= WAL_HISTORY_MAX)
-		return;
-	db->position.branches[db->position.branch_count++] =
-		(struct wal_branch){db->position.timeline, db->position.flushed};
-	db->position.timeline += 20;
-	db->position.flushed += 100;
-	db->state = DB_PRIMARY;
+	if (db->state == DB_STANDBY && db->position.branch_count < WAL_HISTORY_MAX)
+		promote_by_hand(db, db->position.timeline + 20);
 }
 
 static void ask_for_a_later_epoch(struct world *world, node_id node, uint64_t *seed)
@@ -132,7 +127,7 @@ static void harm(struct world *world, uint64_t *seed)
 		host->refuses_leadership = !host->refuses_leadership;
 		break;
 	case 9:
-		promote_by_hand(&host->db);
+		promote_if_standby(&host->db);
 		break;
 	default:
 		ask_for_a_later_epoch(world, node, seed);

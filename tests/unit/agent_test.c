@@ -337,12 +337,7 @@ Test(agent, a_rebuilt_node_counts_once_it_knows_that_it_does)
 	cr_expect(node_in(world->hosts[A].agent.cluster.rebuilding, A));
 	cr_expect_not(node_in(world_cluster(world)->record.members, A), "it has not heard so");
 
-	db->state = DB_PRIMARY;
-	db->receiving = false;
-	db->position.branches[db->position.branch_count++] =
-		(struct wal_branch){db->position.timeline, db->position.flushed};
-	db->position.timeline++;
-	db->position.flushed += 640;
+	promote_by_hand(db, db->position.timeline + 1);
 	world_until(world, "A is rewound under the old mark", 20000, a_rewound_again);
 	world->hosts[A].late = false;
 	world_until(world, "A counts", 20000, all_stream);
